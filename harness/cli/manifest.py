@@ -1,0 +1,70 @@
+"""`run.json`: which cells belong to the run in a directory, so that it can be judged and reported again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+__all__ = ["MANIFEST", "RECORDS", "Manifest", "ManifestError", "read_manifest", "write_manifest"]
+
+MANIFEST = "run.json"
+RECORDS = "records.sqlite"
+
+
+class ManifestError(ValueError):
+    """A directory that holds no run, or one that cannot be read."""
+
+
+class Manifest(BaseModel):
+    """What `check` needs besides the records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1] = 1
+    command: str
+    suite: str
+    started: str
+    seconds: float
+    device: str
+    contract: str | None
+    rules: list[str] | None
+    executed: int
+    from_store: int
+    repeated: int
+    interrupted: bool
+    pairs: list[int] | None
+    cells: list[str]
+    reference_cells: list[str]
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write it in one go: a reader sees the old one or the new one."""
+    handle, name = tempfile.mkstemp(prefix=".run-", dir=directory)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(manifest.model_dump_json(indent=1) + "\n")
+        Path(name).replace(directory / MANIFEST)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Return the run of a directory.
+
+    Raises:
+        ManifestError: there is none, or it is not one of ours.
+    """
+    path = directory / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ManifestError(f"{directory} holds no run: there is no {MANIFEST}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(f"{path} is no run of this version: {where}: {first['msg']}") from None

@@ -1,0 +1,187 @@
+"""`stepaudit run`: the main job. Sweeps, judges, writes every report, and exits with the gate's code."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from ...scenarios import ScenarioError
+from ..contract import rule_named
+from ..running.engine import SweepOptions, run_sweep
+from ..running.events import CellFinished, CellReused, SweepEvent, SweepFinished
+from ..running.shard import Shard
+from ..running.store import Store
+from .conclude import conclude, known_deviations
+from .manifest import RECORDS, Manifest, write_manifest
+from .plan import SweepPlan, plan_sweep
+
+__all__ = ["run"]
+
+Many = Annotated[list[str] | None, Parameter(negative="", allow_repeating=True)]
+
+
+def run(
+    *,
+    suite: str | None = None,
+    subject: Many = None,
+    axis: Many = None,
+    tier: str | None = None,
+    select: str | None = None,
+    rule: Many = None,
+    contract: str | None = None,
+    known: Path | None = None,
+    out: Path = Path("stepaudit-out"),
+    jobs: int | None = None,
+    timeout: float = 120.0,
+    memory: float | None = None,
+    fresh_fraction: float = 0.02,
+    shard: str | None = None,
+    reference: bool = True,
+    verbose: bool = False,
+) -> int:
+    """Run a sweep of scenarios over subjects, judge every cell and write the reports.
+
+    The same command again runs only what is missing.
+
+    Parameters
+    ----------
+    suite
+        A committed suite (default, smoke, founding, boundary) or a TOML file. With --axis and without --suite:
+        the default scenario alone.
+    subject
+        A trainer under audit, may be repeated: hf, plain, accelerate, unsloth-zoo@VERSION, my_trainer.py:train,
+        package.module:train.
+    axis
+        NAME=V,V,... may be repeated; every scenario of the suite over all these values.
+    tier
+        trace, numeric or gpu.
+    select
+        Only the scenarios that match, e.g. "accum:>1 rows:..64".
+    rule
+        Judge by these rules only, may be repeated.
+    contract
+        Judge every subject by this contract instead of its own.
+    known
+        A file of known deviations instead of the built-in one.
+    out
+        Directory of records and reports.
+    jobs
+        Worker processes; one a core.
+    timeout
+        Seconds that one cell may take.
+    memory
+        GiB that one cell may take.
+    fresh_fraction
+        Share of the cells that also run in a fresh process and must give the same ledger.
+    shard
+        i/n: run the i-th of n parts.
+    reference
+        Run the reference (hf) beside the subjects, to compare with.
+    verbose
+        Show every cluster and traceback.
+    """
+    plan = plan_sweep(
+        suite=suite,
+        subjects=subject or (),
+        axes=axis or (),
+        select=select,
+        tier=tier,
+        contract=contract,
+        with_reference=reference,
+    )
+    rules = [rule_named(name).rule_id for name in rule] if rule else None
+    options = _options(jobs=jobs, timeout=timeout, memory=memory, fresh_fraction=fresh_fraction, shard=shard)
+    entries = known_deviations(known)
+    progress_console = Console(stderr=True, soft_wrap=True)
+    if verbose:
+        for note in plan.suite.notes:
+            progress_console.print(note, markup=False, highlight=False)
+
+    from ...reports.progress import SweepProgress
+
+    out.mkdir(parents=True, exist_ok=True)
+    collected = _Collected()
+    progress = SweepProgress(progress_console)
+    began = datetime.now(UTC)
+    with Store(out / RECORDS) as store:
+        progress.start()
+
+        def handle(event: SweepEvent) -> None:
+            collected.handle(event)
+            progress.handle(event)
+
+        try:
+            with suppress(KeyboardInterrupt):
+                run_sweep(plan.cells(), store, options, handle)
+        finally:
+            progress.shutdown()
+        write_manifest(out, _manifest(plan, collected, began, rules))
+        return int(conclude(out, store, entries, console=Console(), verbose=verbose))
+
+
+class _Collected:
+    """What the sweep's events say that the manifest needs."""
+
+    def __init__(self) -> None:
+        self.ids: dict[tuple[str, str], str] = {}
+        self.finished: SweepFinished | None = None
+
+    def handle(self, event: SweepEvent) -> None:
+        match event:
+            case CellFinished() | CellReused():
+                self.ids[event.subject, event.scenario.label] = event.cell_id
+            case SweepFinished():
+                self.finished = event
+            case _:
+                pass
+
+
+def _manifest(plan: SweepPlan, collected: _Collected, began: datetime, rules: list[str] | None) -> Manifest:
+    finished = collected.finished
+    coverage = plan.suite.coverage()
+    judged = {subject.name for subject in plan.subjects}
+    ids = [
+        (cell.subject.name, identity)
+        for cell in plan.cells()
+        if (identity := collected.ids.get((cell.subject.name, cell.scenario.label)))
+    ]
+    return Manifest(
+        command=shlex.join(["stepaudit", *sys.argv[1:]]),
+        suite=plan.suite.name,
+        started=began.isoformat(timespec="seconds"),
+        seconds=finished.seconds if finished else 0.0,
+        device="cpu",
+        contract=plan.contract,
+        rules=rules,
+        executed=finished.completed + finished.errors if finished else 0,
+        from_store=finished.reused if finished else 0,
+        repeated=finished.repeated if finished else 0,
+        interrupted=finished is None or finished.interrupted,
+        pairs=[coverage.covered, coverage.valid] if coverage else None,
+        cells=list(dict.fromkeys(identity for name, identity in ids if name in judged)),
+        reference_cells=list(dict.fromkeys(identity for name, identity in ids if name not in judged)),
+    )
+
+
+def _options(
+    *, jobs: int | None, timeout: float, memory: float | None, fresh_fraction: float, shard: str | None
+) -> SweepOptions:
+    changes: dict[str, object] = {"timeout_s": timeout, "fresh_fraction": fresh_fraction}
+    if jobs is not None:
+        changes["workers"] = jobs
+    if memory is not None:
+        changes["memory_limit"] = int(memory * 2**30)
+    try:
+        changes["shard"] = Shard.parse(shard) if shard is not None else Shard()
+        return replace(SweepOptions(), **changes)  # type: ignore[arg-type]
+    except (ValueError, OverflowError) as error:
+        raise ScenarioError(str(error)) from None
+

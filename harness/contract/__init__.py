@@ -1,0 +1,27 @@
+"""What is promised: contracts, their closed forms, and the rules an account must satisfy. No torch, no I/O."""
+
+from .books import CellBooks, Finding, Findings, NotJudged, draw_up
+from .contracts import CONTRACTS, Contract, LoggedLoss, Reduction, Windows, contract_named
+from .expectation import Expectation, Terms, expect, terms_of
+from .rules import RULES, Rule, rule_named
+
+__all__ = [
+    "CONTRACTS",
+    "RULES",
+    "CellBooks",
+    "Contract",
+    "Expectation",
+    "Finding",
+    "Findings",
+    "LoggedLoss",
+    "NotJudged",
+    "Reduction",
+    "Rule",
+    "Terms",
+    "Windows",
+    "contract_named",
+    "draw_up",
+    "expect",
+    "rule_named",
+    "terms_of",
+]

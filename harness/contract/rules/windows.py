@@ -1,0 +1,154 @@
+"""Rules about which micro-batches and rows make up the updates: `window`, `remainder`, `coverage`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ...ledger import MicroBatch, Update
+from ..books import CellBooks, Finding, Findings
+from ..contracts import Windows
+from ..formulas import micro_batches_formula
+
+__all__ = ["judge_coverage", "judge_remainder", "judge_window"]
+
+
+def judge_window(books: CellBooks) -> Findings:
+    """No window is longer than A, and the windows partition the epoch."""
+    parting = _parting(books)
+    if parting is None or parting.is_remainder:
+        too_long = [item for item in books.observed.updates if len(item.window) > books.scenario.grad_accum]
+        return [_size_finding(books, too_long[0], None)] if too_long else []
+    if parting.update is None:
+        return []  # windows that never came are the target's matter
+    return [_size_finding(books, parting.update, parting.expected)]
+
+
+def judge_remainder(books: CellBooks) -> Findings:
+    """The short last window of an epoch is stepped."""
+    parting, scenario = _parting(books), books.scenario
+    terms = books.expected.terms
+    short = terms.M % terms.A
+    left = books.observed.unstepped
+    if parting is not None and parting.is_remainder:
+        event = parting.update.event if parting.update else None
+        text = (
+            f"optimizer step {parting.position + 1} closed a window of {micro_batch_count(len(parting.update.window))}"
+            if parting.update
+            else f"the ledger ends before optimizer step {parting.position + 1}, the short window of its epoch"
+        )
+        got = micro_batch_count(len(parting.update.window)) if parting.update else "never stepped"
+        update: int | None = parting.position + 1
+    elif left:
+        event, update = left[0].event, None
+        got = f"{micro_batch_count(len(left))} computed and never stepped"
+        text = f"micro-batch {left[0].index} is the first whose gradient no optimizer step used"
+    else:
+        return []
+    return [
+        Finding(
+            expected=f"a window of {micro_batch_count(short)} at the epoch's end" if short else "nothing left unstepped",
+            got=got,
+            formula=f"M % A = {terms.M} % {terms.A} = {short}; {micro_batches_formula(scenario, terms)}",
+            event=event,
+            update=update,
+            text=text,
+        )
+    ]
+
+
+def judge_coverage(books: CellBooks) -> Findings:
+    """Each row enters once an epoch: exactly once in a complete one, at most once in a partial one."""
+    terms, scenario = books.expected.terms, books.scenario
+    passes: dict[int, list[MicroBatch]] = {}
+    for update in books.observed.updates:
+        for micro_batch in update.window:
+            passes.setdefault(micro_batch.epoch, []).append(micro_batch)
+    if not passes:
+        return []
+    last = max(passes)
+    whole_run = books.observed.optimizer_steps >= terms.T and (
+        terms.T % terms.U == 0 or books.contract.windows is not Windows.PER_EPOCH
+    )
+    for epoch, micro_batches in sorted(passes.items()):
+        counts = Counter(row for item in micro_batches for row in item.rows)
+        row, times = max(counts.items(), key=lambda item: item[1])
+        if times > 1:
+            again = [item for item in micro_batches if row in item.rows][1:] or micro_batches
+            return [_row_finding(books, epoch, f"row {row} {times} times", again[0], f"row {row} again")]
+        complete = epoch < last or (whole_run and epoch == terms.E - 1)
+        due = terms.M * terms.B if scenario.drop_last else terms.rows
+        wrong = len(counts) > due or (complete and len(counts) < due)
+        if wrong and books.contract.windows is Windows.PER_EPOCH:
+            missing = next((row for row in range(terms.rows) if row not in counts), None)
+            what = f"{len(counts)} rows" + (f", row {missing} missing," if len(counts) < due else "")
+            return [_row_finding(books, epoch, what, micro_batches[-1], "the last micro-batch of the epoch")]
+    return []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parting:
+    """The first place where observed and expected window sizes differ; `update` is None where one is missing."""
+
+    position: int
+    update: Update | None
+    expected: int | None
+    is_remainder: bool
+
+
+def _parting(books: CellBooks) -> _Parting | None:
+    observed, expected = books.observed.updates, books.expected.windows
+    accum = books.scenario.grad_accum
+    for position, (update, size) in enumerate(zip(observed, expected, strict=False)):
+        if len(update.window) != size:
+            return _Parting(
+                position=position,
+                update=update,
+                expected=size,
+                is_remainder=size < accum and len(update.window) > size,
+            )
+    if len(observed) < len(expected):
+        size = expected[len(observed)]
+        return _Parting(position=len(observed), update=None, expected=size, is_remainder=size < accum)
+    return None
+
+
+def _size_finding(books: CellBooks, update: Update, expected: int | None) -> Finding:
+    terms = books.expected.terms
+    size = len(update.window)
+    short = terms.M % terms.A
+    return Finding(
+        expected=f"at most {micro_batch_count(terms.A)}" if expected is None else micro_batch_count(expected),
+        got=micro_batch_count(size),
+        formula=f"A = {micro_batch_count(terms.A)} a window"
+        + (f", M % A = {terms.M} % {terms.A} = {short} in an epoch's last" if short else ""),
+        event=update.event,
+        update=update.index,
+        text=f"optimizer step {update.index} closed a window of {micro_batch_count(size)} "
+        f"(rows {_few(update.rows)})",
+        value=size,
+        due=expected,
+    )
+
+
+def _row_finding(books: CellBooks, epoch: int, got: str, micro_batch: MicroBatch, text: str) -> Finding:
+    terms = books.expected.terms
+    due = f"{terms.M * terms.B} of {terms.rows} rows" if books.scenario.drop_last else f"{terms.rows} rows"
+    return Finding(
+        expected=f"{due}, each once an epoch",
+        got=f"{got} in epoch {epoch + 1}",
+        formula=f"rows of an epoch = {'M·B = ' if books.scenario.drop_last else 'rows = '}{due.split()[0]}, each once",
+        event=micro_batch.event,
+        update=None,
+        text=f"{text}: micro-batch {micro_batch.index} (rows {_few(micro_batch.rows)})",
+    )
+
+
+def _few(rows: tuple[int, ...], most: int = 8) -> str:
+    text = ", ".join(str(row) for row in rows[:most])
+    return text + (f", … {len(rows)} in all" if len(rows) > most else "")
+
+
+def micro_batch_count(count: int) -> str:
+    """`1 micro-batch`, `2 micro-batches`."""
+    return f"{count} micro-batch{'' if count == 1 else 'es'}"

@@ -1,0 +1,208 @@
+"""The account: figures and windows derived from a ledger, the observed side of the books. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .events import (
+    Backward,
+    Clipped,
+    EpochBegan,
+    Evaluated,
+    Event,
+    Fetched,
+    Forward,
+    Logged,
+    OptimizerStep,
+    SchedulerStep,
+    Stopped,
+)
+
+__all__ = ["Account", "LogPoint", "MicroBatch", "Update", "account_of"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MicroBatch:
+    """One forward with its backward."""
+
+    index: int
+    rows: tuple[int, ...]
+    label_tokens: tuple[int, ...]
+    input_tokens: int
+    epoch: int
+    divisor: float | None
+    loss: float | None
+    scale: float | None
+    """what the loss was multiplied with on its way to the gradient, all backwards together; None if unseen"""
+    event: int
+    """position of its forward in the ledger"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """One attempt to update the parameters, with the window that it closed."""
+
+    index: int
+    """1-based number among the optimizer steps; that of the next one for a suppressed attempt"""
+    window: tuple[MicroBatch, ...]
+    learning_rates: tuple[float, ...]
+    grad_norm: float | None
+    weights: dict[int, float] | None
+    clip: Clipped | None
+    suppressed: bool
+    schedule_position: int
+    """scheduler steps that had been made before this update"""
+    event: int
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the window, in order."""
+        return tuple(row for micro_batch in self.window for row in micro_batch.rows)
+
+    @property
+    def label_tokens(self) -> int:
+        """Label tokens of the window."""
+        return sum(sum(micro_batch.label_tokens) for micro_batch in self.window)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogPoint:
+    """One log entry with what the ledger knew when it was written."""
+
+    entry: Logged
+    optimizer_steps: int
+    """optimizer steps done when it was written"""
+    event: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What one run really did.
+
+    Attributes:
+        optimizer_steps: updates that ran; suppressed attempts are `skipped_steps`.
+        micro_batches: training forwards that were followed by a backward.
+        forwards_without_backward: training forwards whose loss no gradient reached.
+        scheduler_steps: advances of the schedule after its construction.
+        epochs_entered: passes over the training data from which a micro-batch came.
+        unstepped: micro-batches whose gradient was never followed by an optimizer step.
+        evaluations: optimizer steps done at each observed evaluation pass.
+        updates: every update with its window, suppressed ones included.
+        logs: log entries in ledger order.
+        stopped: whether the audit had to stop the run.
+    """
+
+    optimizer_steps: int
+    skipped_steps: int
+    micro_batches: int
+    forwards_without_backward: int
+    scheduler_steps: int
+    rows_fetched: int
+    label_tokens: int
+    input_tokens: int
+    epochs_entered: int
+    unstepped: tuple[MicroBatch, ...]
+    evaluations: tuple[int, ...]
+    updates: tuple[Update, ...]
+    logs: tuple[LogPoint, ...]
+    stopped: bool
+
+    @property
+    def done(self) -> tuple[Update, ...]:
+        """The updates that ran, in order."""
+        return tuple(update for update in self.updates if not update.suppressed)
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Micro-batches in the window of every update that ran or was suppressed."""
+        return tuple(len(update.window) for update in self.updates)
+
+
+def account_of(events: Sequence[Event]) -> Account:
+    """Derive the account from a ledger.
+
+    A window is the micro-batches whose backward ran since the last attempt to step; a gradient that an
+    earlier window left behind shows in the weights, not here.
+    """
+    forwards: dict[int, tuple[int, Forward]] = {}
+    scales: dict[int, float | None] = {}
+    window: list[int] = []
+    updates: list[Update] = []
+    logs: list[LogPoint] = []
+    evaluations: list[int] = []
+    clip: Clipped | None = None
+    done = skipped = scheduler_steps = fetched = 0
+
+    def micro_batch(index: int) -> MicroBatch:
+        position, forward = forwards[index]
+        return MicroBatch(
+            index=index,
+            rows=forward.rows,
+            label_tokens=forward.label_tokens,
+            input_tokens=forward.input_tokens,
+            epoch=forward.epoch,
+            divisor=forward.divisor,
+            loss=forward.loss,
+            scale=scales[index],
+            event=position,
+        )
+
+    for position, event in enumerate(events):
+        match event:
+            case Forward():
+                if event.micro_batch >= 0:
+                    forwards[event.micro_batch] = (position, event)
+            case Backward():
+                if event.micro_batch not in scales:
+                    window.append(event.micro_batch)
+                    scales[event.micro_batch] = event.scale
+                elif event.scale is not None:
+                    scales[event.micro_batch] = (scales[event.micro_batch] or 0.0) + event.scale
+            case Clipped():
+                clip = event
+            case OptimizerStep():
+                skipped += event.suppressed
+                updates.append(
+                    Update(
+                        index=done + 1,
+                        window=tuple(micro_batch(index) for index in window),
+                        learning_rates=event.learning_rates,
+                        grad_norm=event.grad_norm,
+                        weights=event.weights,
+                        clip=clip,
+                        suppressed=event.suppressed,
+                        schedule_position=scheduler_steps,
+                        event=position,
+                    )
+                )
+                done += not event.suppressed
+                window, clip = [], None
+            case SchedulerStep():
+                scheduler_steps += 1
+            case Fetched():
+                fetched += len(event.rows)
+            case Logged():
+                logs.append(LogPoint(entry=event, optimizer_steps=done, event=position))
+            case Evaluated():
+                evaluations.append(done)
+            case EpochBegan() | _:
+                pass
+
+    seen = [micro_batch(index) for index in scales]
+    return Account(
+        optimizer_steps=done,
+        skipped_steps=skipped,
+        micro_batches=len(seen),
+        forwards_without_backward=len(forwards) - len(seen),
+        scheduler_steps=scheduler_steps,
+        rows_fetched=fetched,
+        label_tokens=sum(sum(item.label_tokens) for item in seen),
+        input_tokens=sum(item.input_tokens for item in seen),
+        epochs_entered=len({item.epoch for item in seen}),
+        unstepped=tuple(micro_batch(index) for index in window),
+        evaluations=tuple(evaluations),
+        updates=tuple(updates),
+        logs=tuple(logs),
+        stopped=bool(events) and isinstance(events[-1], Stopped),
+    )

@@ -1,0 +1,215 @@
+"""Python environments for subjects of other releases: pinned wheels laid over the base environment."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = [
+    "Environment",
+    "EnvironmentFailedError",
+    "default_cache",
+    "installed_versions",
+    "is_ready",
+    "materialise",
+    "scrubbed_variables",
+    "worker_variables",
+]
+
+_PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_MARKER = "stepaudit-environment.json"
+_SCRUBBED_PREFIX = "ACCELERATE_"
+_SCRUBBED = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
+"""a caller that was itself started by `accelerate launch` or torchrun must not turn every cell into a rank"""
+
+
+class EnvironmentFailedError(RuntimeError):
+    """An environment cannot be made; the message is one line and ends with pip's own reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """Wheels laid over the base environment, and the variables that the subject needs before its import.
+
+    Attributes:
+        name: for people and for the directory's name; a letter or digit, then letters, digits, `._@-`.
+        requirements: exact pins `name==version`, installed without their dependencies. Exact, so that cell
+            ids need no installed environment and the cache never goes stale.
+        variables: environment variables of the worker.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", self.name):
+            raise ValueError(f"an environment's name is letters, digits and ._@-, not {self.name!r}")
+        if not self.requirements:
+            raise ValueError(f"environment {self.name}: no requirements")
+        for requirement in self.requirements:
+            if not _PIN.fullmatch(requirement):
+                raise ValueError(
+                    f"environment {self.name}: {requirement!r} is not an exact pin like name==1.2"
+                )
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """Normalised distribution name to version."""
+        parts = (pin.partition("==") for pin in self.requirements)
+        return {_normal(name): version for name, _, version in parts}
+
+    @property
+    def key(self) -> str:
+        """Content address: requirements and interpreter; variables change nothing on disk."""
+        text = json.dumps([sorted(self.requirements), sys.implementation.cache_tag, sysconfig.get_platform()])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def default_cache() -> Path:
+    """Return `STEPAUDIT_CACHE`, or the platform's user cache directory."""
+    if chosen := os.environ.get("STEPAUDIT_CACHE"):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "stepaudit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepaudit"
+
+
+def is_ready(environment: Environment, cache_dir: Path) -> bool:
+    """Return whether `materialise` would find it made already."""
+    return (_directory(environment, cache_dir) / _MARKER).is_file()
+
+
+def materialise(environment: Environment, cache_dir: Path) -> Path:
+    """Return the directory that goes on the worker's path, made by pip the first time, offline afterwards.
+
+    Two runs at once build it once: the second waits for the first one's lock. A build that is killed leaves a
+    temporary directory, which the next build of the same environment removes.
+
+    Raises:
+        EnvironmentFailedError: pip could not install it, or the cache cannot be written.
+    """
+    directory = _directory(environment, cache_dir)
+    if is_ready(environment, cache_dir):
+        return directory
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(directory.with_name(f".{directory.name}.lock")):
+            if not is_ready(environment, cache_dir):
+                _build(environment, directory)
+    except OSError as error:
+        raise EnvironmentFailedError(
+            f"environment {environment.name}: cannot write its cache {cache_dir}: {error.strerror or error}"
+        ) from error
+    return directory
+
+
+def installed_versions(packages: Iterable[str], environment: Environment | None) -> dict[str, str]:
+    """Return each distribution's version as a worker sees it: the environment's pin, else the installed one.
+
+    A distribution that is nowhere is `absent`, a version like any other: installing it changes the ids.
+    """
+    pins = environment.pins if environment else {}
+    versions: dict[str, str] = {}
+    for package in packages:
+        try:
+            versions[package] = pins.get(_normal(package)) or importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return versions
+
+
+def scrubbed_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's variables that workers do not get: they would change what a trainer does."""
+    return {
+        name: value
+        for name, value in sorted(variables.items())
+        if name.startswith(_SCRUBBED_PREFIX) or name in _SCRUBBED
+    }
+
+
+def worker_variables(environment: Environment | None, directory: Path | None) -> dict[str, str]:
+    """Return a worker's whole environment block: the caller's, scrubbed, one thread, offline, overlaid."""
+    variables = dict(os.environ)
+    for name in scrubbed_variables(variables):
+        del variables[name]
+    variables |= {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    # A source checkout on the path would shadow the distribution `kernels` that transformers imports.
+    checkout = Path(__file__).resolve().parents[2]
+    path = [item for item in variables.get("PYTHONPATH", "").split(os.pathsep) if item]
+    path = [item for item in path if Path(item).resolve() != checkout]
+    if directory is not None:
+        path.insert(0, str(directory))
+    variables["PYTHONPATH"] = os.pathsep.join(path)
+    if environment is not None:
+        variables |= environment.variables
+    return variables
+
+
+def _directory(environment: Environment, cache_dir: Path) -> Path:
+    return cache_dir.absolute() / "environments" / f"{environment.name}-{environment.key}"
+
+
+def _build(environment: Environment, directory: Path) -> None:
+    """Install into a directory beside the final one and rename it, so that a half-made one is never seen."""
+    for leftover in directory.parent.glob(f".{directory.name}.building-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
+    building = Path(tempfile.mkdtemp(prefix=f".{directory.name}.building-", dir=directory.parent))
+    try:
+        _pip_install(environment, building)
+        described = {"name": environment.name, "requirements": environment.requirements}
+        (building / _MARKER).write_text(json.dumps(described) + "\n", encoding="utf-8")
+        building.chmod(0o755)
+        building.rename(directory)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _pip_install(environment: Environment, target: Path) -> None:
+    command = [sys.executable, "-P", "-m", "pip", "install", "--no-deps", "--target", str(target)]
+    command += ["--quiet", "--no-input", "--disable-pip-version-check", *environment.requirements]
+    variables = dict(os.environ) | {"PIP_USER": "0"}
+    for name in ("PIP_TARGET", "PIP_PREFIX"):
+        variables.pop(name, None)
+    done = subprocess.run(  # noqa: S603 - our own interpreter, validated pins
+        command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"exit status {done.returncode} and no message"
+        pins = " ".join(environment.requirements)
+        raise EnvironmentFailedError(f"environment {environment.name}: pip cannot install {pins}: {reason}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,132 @@
+"""Parts that every loop written here shares: loader, optimizer, schedule, and the journal of what it claims."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import get_scheduler
+
+from ...scenarios import OptimizerName, Scenario
+from ..ledger import Claims, LogEntry
+from .subject import Bench
+
+__all__ = ["Journal", "build_optimizer", "build_schedule", "label_tokens", "length_of", "loader_of", "target_of"]
+
+
+def loader_of(bench: Bench) -> DataLoader[Any]:
+    """Return the training loader that the scenario asks for."""
+    scenario = bench.scenario
+    sized = not isinstance(bench.train_dataset, IterableDataset)
+    return DataLoader(
+        bench.train_dataset,
+        batch_size=scenario.per_device_batch_size,
+        shuffle=scenario.shuffle and sized,
+        drop_last=scenario.drop_last,
+        generator=torch.Generator().manual_seed(scenario.seed),
+    )
+
+
+def length_of(loader: DataLoader[Any]) -> int | None:
+    """Return the micro-batches of an epoch, or None where the dataset has no length."""
+    return None if isinstance(loader.dataset, IterableDataset) else len(loader)
+
+
+def target_of(scenario: Scenario, per_epoch: int | None) -> int:
+    """Return the optimizer steps to make: a positive `max_steps`, else the epochs; none if there is no data."""
+    if per_epoch == 0:
+        return 0
+    return scenario.max_steps or math.ceil(scenario.epochs * math.ceil((per_epoch or 1) / scenario.grad_accum))
+
+
+def build_optimizer(scenario: Scenario, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer by its `TrainingArguments.optim` name, without weight decay."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if scenario.optimizer is OptimizerName.SGD:
+        return torch.optim.SGD(parameters, lr=scenario.learning_rate)
+    fused = scenario.optimizer is OptimizerName.ADAMW_FUSED
+    return torch.optim.AdamW(parameters, lr=scenario.learning_rate, weight_decay=0.0, fused=fused)
+
+
+def build_schedule(scenario: Scenario, optimizer: torch.optim.Optimizer, total: int) -> Any:
+    """Return the schedule by its Hugging Face name, built for `total` optimizer steps."""
+    return get_scheduler(
+        scenario.lr_schedule.value, optimizer, num_warmup_steps=scenario.warmup_steps, num_training_steps=total
+    )
+
+
+def label_tokens(batch: dict[str, torch.Tensor]) -> int:
+    """Count the label tokens of a micro-batch: labels other than -100, after the causal shift."""
+    return int((batch["labels"][..., 1:] != -100).sum())
+
+
+class Journal:
+    """Counts updates and does what is due after one: log, evaluation, checkpoint, in that order."""
+
+    def __init__(self, bench: Bench, per_epoch: int | None, target: int) -> None:
+        self.updates = 0
+        self._bench = bench
+        self._per_epoch = per_epoch
+        self._target = target
+        self._epoch: float | None = None if per_epoch is None else 0.0
+        self._interval_loss = 0.0
+        self._logged_at = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the target is reached."""
+        return self.updates >= self._target
+
+    def add_loss(self, loss: float) -> None:
+        """Add what one micro-batch contributes to the loss of its window."""
+        self._interval_loss += loss
+
+    def updated(self, *, passes: int, done: int, rate: float, norm: torch.Tensor | None) -> None:
+        """One more update, `done` micro-batches into the pass after `passes` complete ones."""
+        scenario, claims = self._bench.scenario, self._bench.claims
+        self.updates += 1
+        if self._per_epoch is not None:
+            self._epoch = passes + done / self._per_epoch
+        if scenario.logging_steps and self.updates % scenario.logging_steps == 0:
+            claims.logged(
+                LogEntry(
+                    global_step=self.updates,
+                    epoch=self._epoch,
+                    loss=self._interval_loss / (self.updates - self._logged_at),
+                    learning_rate=rate,
+                    grad_norm=None if norm is None else float(norm),
+                )
+            )
+            self._interval_loss, self._logged_at = 0.0, self.updates
+        if self._is_due(scenario.eval_steps):
+            self._evaluate()
+            claims.evaluated(self.updates)
+        if self._is_due(scenario.save_steps):
+            self._bench.model.save_pretrained(self._bench.output_dir / f"checkpoint-{self.updates}")
+            claims.saved(self.updates)
+
+    def close(self, **more: Any) -> Claims:
+        """Return the claims; `more` are those that the loop counts itself."""
+        scenario, claims = self._bench.scenario, self._bench.claims
+        return Claims(
+            global_step=self.updates,
+            epoch=self._epoch,
+            planned_steps={"state": self._target},
+            log=tuple(claims.log),
+            saved_at=tuple(claims.saved_at) if scenario.save_steps else None,
+            evaluated_at=tuple(claims.evaluated_at) if scenario.eval_steps else None,
+            **more,
+        )
+
+    def _is_due(self, every: int) -> bool:
+        return bool(every) and (self.updates % every == 0 or self.finished)
+
+    def _evaluate(self) -> None:
+        bench = self._bench
+        bench.model.eval()
+        with torch.no_grad():
+            for batch in DataLoader(bench.eval_dataset, batch_size=bench.scenario.per_device_batch_size):
+                bench.model(**batch)
+        bench.model.train()

@@ -1,0 +1,126 @@
+"""The protocol of a subject, and the bench it is given. No torch here: the parent process reads it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ...scenarios import LossProtocol, LrSchedule, Precision, Scenario, Tier
+from ..contract import contract_named, terms_of
+from ..ledger import Claims, LogEntry
+from ..running.environment import Environment
+
+__all__ = ["Bench", "ClaimsInProgress", "Subject", "SubjectError", "common_limits", "schedule_limits"]
+
+
+class SubjectError(ValueError):
+    """A subject that does not exist or cannot be loaded; the message shows its name and the nearest valid one."""
+
+
+@dataclass(kw_only=True)
+class ClaimsInProgress:
+    """The claims while a run makes them; a subject's hooks call these methods at the moment of the claim.
+
+    `recorder` is told too, so that the ledger shows each claim at its place.
+    """
+
+    recorder: Any
+    log: list[LogEntry] = field(default_factory=list)
+    saved_at: list[int] = field(default_factory=list)
+    evaluated_at: list[int] = field(default_factory=list)
+
+    def logged(self, entry: LogEntry) -> None:
+        """The trainer wrote a log entry that carries a loss, a rate or a norm."""
+        self.log.append(entry)
+        self.recorder.logged(entry)
+
+    def saved(self, global_step: int) -> None:
+        """The trainer wrote a checkpoint."""
+        self.saved_at.append(global_step)
+        self.recorder.saved(global_step)
+
+    def evaluated(self, global_step: int) -> None:
+        """The trainer ended an evaluation."""
+        self.evaluated_at.append(global_step)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What a subject trains on, already watched by the probes.
+
+    Attributes:
+        scenario: what is asked for.
+        model: a `PreTrainedModel`; `train_dataset` and `eval_dataset` yield dicts of tensors that
+            `default_collate` can stack.
+        output_dir: an empty directory, removed after the cell.
+        claims: where the subject's hooks write what the trainer says along the way.
+    """
+
+    scenario: Scenario
+    model: Any
+    train_dataset: Any
+    eval_dataset: Any
+    output_dir: Path
+    claims: ClaimsInProgress
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """A training loop under audit.
+
+    Attributes:
+        name: as the user writes it, e.g. `unsloth-zoo@2026.10.5` or `my_trainer.py:train`.
+        contract: name of the contract that its documentation promises.
+        packages: distributions whose versions identify it.
+        imports: modules that a worker imports once, before its first cell.
+        environment: wheels laid over the base environment, or None.
+        own_process: whether it patches libraries at import and needs workers of its own.
+        prints_claims: whether it announces its totals only in what it prints.
+        fingerprint: hash of the loop's own source where no package version identifies it; else empty.
+    """
+
+    name: str
+    contract: str
+    packages: tuple[str, ...]
+    imports: tuple[str, ...]
+    environment: Environment | None
+    own_process: bool
+    fingerprint: str
+    prints_claims: bool
+
+    def supports(self, scenario: Scenario) -> str | None:
+        """Return why this pairing cannot be run, or None if it can. Imports nothing heavy."""
+
+    def train(self, bench: Bench) -> Claims:
+        """Train as the scenario asks and return what the trainer claims."""
+
+
+def common_limits(scenario: Scenario, *, protocols: tuple[LossProtocol, ...] = tuple(LossProtocol)) -> str | None:
+    """Return a limit that several subjects share, or None.
+
+    Args:
+        scenario: what is asked for.
+        protocols: the loss protocols that the subject's loop can be paired with.
+    """
+    if scenario.ranks > 1:
+        return "one process only: ranks > 1 needs a launcher"
+    if scenario.resume_at is not None:
+        return "no resume"
+    if scenario.loss_protocol not in protocols:
+        return f"loss protocol {scenario.loss_protocol.value}: the loop takes its loss from the model"
+    if scenario.tier is Tier.TRACE and scenario.precision is not Precision.FP32:
+        return f"precision {scenario.precision.value}: the tracer's books are exact in float64 only"
+    return None
+
+
+def schedule_limits(scenario: Scenario, contract: str) -> str | None:
+    """Return why `transformers.get_scheduler` cannot carry this run to its end, or None.
+
+    Its polynomial schedule divides by T - warmup at position T, which it reaches in the advance after the last
+    update (transformers/optimization.py, 5.x). A loop with a schedule of its own has no such limit.
+    """
+    T = terms_of(scenario, contract_named(contract)).T
+    if scenario.lr_schedule is LrSchedule.POLYNOMIAL and scenario.warmup_steps == T:
+        return f"lr_schedule polynomial with warmup_steps = T = {T}: transformers' schedule divides by T - warmup_steps"
+    return None

@@ -1,0 +1,70 @@
+"""The trace tier's workload: the tracer model over rows that carry their id as token values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from ...scenarios import DatasetKind, Scenario
+from ...scenarios.lengths import label_tokens_of_row
+from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, SizedRows, pad_token, row_tensors
+from .tracer import TracerForCausalLM, build_tracer
+from .workload import Sight
+
+__all__ = ["TraceWorkload"]
+
+
+class TraceWorkload:
+    """Tracer model, training rows `0 … rows-1` and `EVAL_ROWS` evaluation rows after them."""
+
+    def __init__(
+        self, scenario: Scenario, on_fetch: Callable[[Sequence[int]], None], on_pass: Callable[[], None]
+    ) -> None:
+        self.model: TracerForCausalLM = build_tracer(scenario)
+        self._padding = pad_token(scenario)
+        self._label_tokens = [
+            label_tokens_of_row(row, scenario.lengths) for row in range(scenario.rows + EVAL_ROWS)
+        ]
+        rows = [row_tensors(row, scenario) for row in range(scenario.rows + EVAL_ROWS)]
+        train, evaluation = rows[: scenario.rows], rows[scenario.rows :]
+        self.train_dataset: SizedRows | IterableRows = (
+            SizedRows(train, 0, on_fetch)
+            if scenario.dataset is DatasetKind.SIZED
+            else IterableRows(train, 0, on_fetch, on_pass)
+        )
+        self.eval_dataset = SizedRows(evaluation, scenario.rows, _unwatched)
+
+    def identify(self, input_ids: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> Sight:
+        """Read the rows from the token values, whatever the trainer did to the batch."""
+        del attention_mask  # padding is a token of its own
+        counts: dict[int, int] = {}
+        tokens = 0
+        for sequence in input_ids.tolist():
+            for token in sequence:
+                if token != self._padding:
+                    tokens += 1
+                    counts.setdefault(token, 0)
+        if labels is None:
+            counts = {row: self._label_tokens[row] for row in counts}
+        else:
+            for sequence in labels.tolist():
+                for label in sequence[1:]:
+                    if label != IGNORE_INDEX:
+                        counts[label] = counts.get(label, 0) + 1
+        return Sight(rows=tuple(counts), label_tokens=tuple(counts.values()), input_tokens=tokens)
+
+    def weights(self, model: nn.Module) -> dict[int, float] | None:
+        """Read the books: minus the gradient's entry of a row over the row's label tokens."""
+        gradient = model.rows.grad
+        if gradient is None:
+            return {}
+        rows = gradient.nonzero().flatten()
+        return {
+            row: -value / self._label_tokens[row]
+            for row, value in zip(rows.tolist(), gradient[rows].tolist(), strict=True)
+        }
+
+
+def _unwatched(rows: Sequence[int]) -> None:
+    """Evaluation rows are recognised in the forward; their fetching says nothing."""

@@ -1,0 +1,43 @@
+"""The workload of one scenario: model, datasets, and how rows are recognised in what a trainer feeds the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["Sight", "Workload"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sight:
+    """What a forward was seen to get.
+
+    Attributes:
+        rows: ids of the rows in the input, in order of appearance.
+        label_tokens: label tokens of each of them, after the shift.
+        input_tokens: positions that are not padding.
+    """
+
+    rows: tuple[int, ...]
+    label_tokens: tuple[int, ...]
+    input_tokens: int
+
+
+class Workload(Protocol):
+    """What probes need to know of the data and the model."""
+
+    model: nn.Module
+    train_dataset: Any
+    eval_dataset: Any
+
+    def identify(self, input_ids: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> Sight:
+        """Recognise the rows of a forward.
+
+        Args:
+            input_ids: `[batch, length]` int64. labels, attention_mask: the same shape, where given.
+        """
+
+    def weights(self, model: nn.Module) -> dict[int, float] | None:
+        """Return the weight of one label token of each row in the gradient that `model` holds now; None if unknown."""

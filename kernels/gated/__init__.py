@@ -1,0 +1,5 @@
+"""Gated activations: SwiGLU and GEGLU."""
+
+from .op import geglu, swiglu
+
+__all__ = ["geglu", "swiglu"]

@@ -1,0 +1,34 @@
+"""Verdicts for the tests of the reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def load_verdicts():
+    """Return the builders beside this file; under importlib mode a test cannot import its neighbour."""
+    key = "stepaudit_report_verdicts"
+    if key not in sys.modules:
+        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name("verdicts.py"))
+        sys.modules[key] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[key])
+    return sys.modules[key]
+
+
+@pytest.fixture(scope="session")
+def verdicts():
+    return load_verdicts()
+
+
+@pytest.fixture(scope="session")
+def founding(verdicts):
+    return verdicts.founding_verdict()
+
+
+@pytest.fixture(scope="session")
+def hostile(verdicts):
+    return verdicts.hostile_verdict()
