@@ -95,7 +95,9 @@ def build(shape: Shape, *, lora: bool) -> tuple[Any, list[dict[str, Any]]]:
 
         names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
         model = get_peft_model(model, LoraConfig(r=8, target_modules=names, task_type="CAUSAL_LM"))
-    tokens = torch.randint(shape.vocab, ((shape.updates + 1) * shape.batch * shape.accumulation, shape.length))
+    tokens = torch.randint(
+        shape.vocab, ((shape.updates + 1) * shape.batch * shape.accumulation, shape.length)
+    )
     return model, [{"input_ids": row, "labels": row} for row in tokens]
 
 
@@ -161,11 +163,27 @@ def peak() -> int:
 
 def child(loop: str, name: str, *, lora: bool) -> dict[str, Any]:
     """Measure in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    command = [sys.executable, "-P", __file__, "--child", loop, "--shape", name, *(["--lora"] if lora else [])]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    command = [
+        sys.executable,
+        "-P",
+        __file__,
+        "--child",
+        loop,
+        "--shape",
+        name,
+        *(["--lora"] if lora else []),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{loop} on {name} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{loop} on {name} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -204,10 +222,14 @@ def main() -> int:
     Returns:
         0 if every target is met, else 1.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", action="append", choices=sorted(SHAPES), help="default: all")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--lora", action="store_true", help="train adapters through PEFT instead of all parameters")
+    parser.add_argument(
+        "--lora", action="store_true", help="train adapters through PEFT instead of all parameters"
+    )
     parser.add_argument("--child", choices=LOOPS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.shape or list(SHAPES)
@@ -217,7 +239,8 @@ def main() -> int:
     print(
         f"{'shape':<16}{'tok/s hf':>10}{'fused':>10}{'ratio':>9}{'MiB hf':>10}{'fused':>10}{'ratio':>9}   loss apart"
     )
-    return 0 if all([compare(name, repeats=options.repeats, lora=options.lora) for name in names]) else 1
+    met = [compare(name, repeats=options.repeats, lora=options.lora) for name in names]
+    return 0 if all(met) else 1
 
 
 if __name__ == "__main__":

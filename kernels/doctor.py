@@ -7,7 +7,7 @@ import json
 import os
 import subprocess  # nosec - starts this interpreter on our own module
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .aot import CAPABILITIES, SHARED_LIMIT, Compiled, compile_all
 from .backend import BackendUnavailableError, triton_missing
@@ -39,6 +39,7 @@ class KernelRow:
         minimal_bytes: Bytes that any kernel must move.
         actual_bytes: Bytes that this one moves.
         unchecked_reason: Why compilation or check is missing, or None.
+        library: Whether a library's kernel does all the work, so that there is nothing of ours to check.
     """
 
     kernel: str
@@ -55,12 +56,57 @@ class KernelRow:
     minimal_bytes: int
     actual_bytes: int
     unchecked_reason: str | None
+    library: bool
 
     @property
-    def sound(self) -> bool:
-        """Whether all that could be checked is right: errors within tolerance, no spills, shared memory fits."""
+    def state(self) -> Literal["sound", "faulty", "unchecked", "library"]:
+        """Sound only if compiled and checked, within tolerance, without spills, inside the shared memory."""
         within = all(error <= 1 for error in self.interpreter_checked.values())
-        return within and self.spill_bytes == 0 and self.shared_bytes <= self.shared_limit_bytes
+        if not within or self.spill_bytes or self.shared_bytes > self.shared_limit_bytes:
+            return "faulty"
+        if self.library:
+            return "library"
+        return "sound" if self.builds and self.interpreter_checked else "unchecked"
+
+    @staticmethod
+    def columns() -> tuple[str, ...]:
+        """Headings of the table."""
+        return (
+            "kernel",
+            "forward",
+            "backward",
+            "dtypes",
+            "interpreter-checked (error / tolerance)",
+            "compiled for",
+            "builds",
+            "registers",
+            "spills B",
+            "shared KiB (limit)",
+            "minimal MiB",
+            "actual MiB",
+            "state",
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, a cell for each heading; what was not found out is a dash and a reason, not a 0."""
+        compiled = bool(self.builds)
+        shared = f"{self.shared_bytes / 1024:.0f} ({self.shared_limit_bytes // 1024})" if compiled else "-"
+        reason = f": {self.unchecked_reason}" if self.unchecked_reason else ""
+        return (
+            self.kernel,
+            self.forward,
+            self.backward,
+            " ".join(self.dtypes),
+            " ".join(f"{dtype} {error:.2f}" for dtype, error in self.interpreter_checked.items()) or "-",
+            " ".join(self.compiled_for) or "-",
+            str(self.builds) if compiled else "-",
+            str(self.registers) if compiled else "-",
+            str(self.spill_bytes) if compiled else "-",
+            shared,
+            f"{self.minimal_bytes / 2**20:.0f}",
+            f"{self.actual_bytes / 2**20:.0f}",
+            self.state + reason,
+        )
 
 
 def interpreter_errors() -> dict[str, dict[str, float]]:
@@ -112,6 +158,7 @@ def _row(
         minimal_bytes=entry.traffic.minimal(sizes),
         actual_bytes=entry.traffic.actual(sizes),
         unchecked_reason=reason,
+        library=not entry.builds,
     )
 
 

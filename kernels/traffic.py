@@ -28,7 +28,7 @@ class Sizes:
     rank: int = 16
     element: int = 2
     programs: int = 264  # two on each of an H100's 132 multiprocessors
-    chunk: int = 1024
+    chunk: int = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .curves import Curve
-    from .examples import Example
+    from .exhibits import Exhibit
 
 __all__ = ["MOST_ROWS", "loss_figure", "matrix_figure", "step_cells", "steps_figure"]
 
@@ -74,19 +74,19 @@ def steps_figure(cells: list[CellVerdict]) -> Drawing:
     return drawn("steps", title, 10.0, 1.1 + 0.48 * len(cells), draw)
 
 
-def loss_figure(example: Example) -> Drawing | None:
+def loss_figure(exhibit: Exhibit) -> Drawing | None:
     """Return loss and learning rate by update, subject over reference; None without a curve."""
-    curve = example.curve
+    curve = exhibit.curve
     if curve is None:
         return None
-    reference = example.reference
+    reference = exhibit.reference
 
     def draw(figure: Figure) -> None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         if reference is not None:
             _curve(top, bottom, reference, REFERENCE_COLOUR, 3.2)
         _curve(top, bottom, curve, SUBJECT_COLOUR, 1.3)
-        expected = _steps(example.cell, "expected")
+        expected = _steps(exhibit.cell, "expected")
         if expected is not None and expected != len(curve.updates):
             for axes in (top, bottom):
                 axes.axvline(expected + 0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -108,15 +108,14 @@ def loss_figure(example: Example) -> Drawing | None:
         for axes in (top, bottom):
             axes.tick_params(length=0)
             axes.grid(visible=True, color=GRID, linewidth=0.6)
-            axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-4, 5), useOffset=False)
             axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         figure.align_ylabels()
         figure.legend(*top.get_legend_handles_labels(), loc="outside upper left", ncols=2)
 
     title = f"Loss and learning rate by update: {one_line(curve.subject, 60)}"
     title += f" and {one_line(reference.subject, 60)}" if reference is not None else ""
-    return drawn(f"loss-{example.slug}", f"{title}, {one_line(example.cell.label)}", 5.2, 4.1, draw)
+    return drawn(f"loss-{exhibit.slug}", f"{title}, {one_line(exhibit.cell.label)}", 5.2, 4.1, draw)
 
 
 def matrix_figure(matrix: Matrix) -> Drawing:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from .examples import Example, cluster_key
+from .exhibits import Exhibit, cluster_key
 from .island import FIGURES, island_json
 from .overview import (
     by_severity,
@@ -57,7 +57,7 @@ class AccountRow:
 def page_text(
     verdict: Verdict,
     *,
-    examples: Sequence[Example] = (),
+    exhibits: Sequence[Exhibit] = (),
     steps: Drawing | None = None,
     losses: Mapping[str, Drawing] | None = None,
 ) -> str:
@@ -65,12 +65,12 @@ def page_text(
 
     Args:
         verdict: what to show.
-        examples: of the clusters' smallest cells, from `examples_of`.
+        exhibits: of the clusters' smallest cells, from `exhibits_of`.
         steps: the figure of step counts, if counts part anywhere.
-        losses: the loss figures by the example's slug.
+        losses: the loss figures by the exhibit's slug.
     """
     drawings = losses or {}
-    by_cluster = {cluster_key(example.cluster): example for example in examples}
+    by_cluster = {cluster_key(exhibit.cluster): exhibit for exhibit in exhibits}
     cells = {cell.id: cell for cell in verdict.cells}
     opened, known = open_clusters(verdict), known_clusters(verdict)
     twins = _twins([*opened, *known])
@@ -86,8 +86,8 @@ def page_text(
         "opened_rest": opened[MOST_CARDS:],
         "known": known,
         "most_known": MOST_CARDS,
-        "example_of": lambda cluster: by_cluster.get(cluster_key(cluster)),
-        "loss_of": lambda example: _svg(drawings.get(example.slug)),
+        "exhibit_of": lambda cluster: by_cluster.get(cluster_key(cluster)),
+        "loss_of": lambda exhibit: _svg(drawings.get(exhibit.slug)),
         "accounts_of": lambda cluster: _account_rows(cells.get(cluster.smallest)),
         "twin_of": lambda cluster: twins.get(cluster_key(cluster)),
         "trouble": trouble_groups(verdict),
@@ -123,8 +123,10 @@ def _environment() -> Environment:
     environment.filters |= {
         "line": one_line,
         "command": command_line,
+        "permalink": lambda cell_id: "#cell=" + quote(printable(cell_id)),
         "query": _query,
         "quoted": _quoted,
+        "ticks": _ticks,
         "web_address": _web_address,
         "standing": standing_status,
         "cell_status": cell_status,
@@ -152,6 +154,15 @@ def _scripts() -> str:
 def _query(text: str) -> str:
     """Return the fragment that opens the page with this text in the search box."""
     return "#q=" + quote(printable(text), safe=":>!*,")
+
+
+def _ticks(text: str) -> Markup:
+    """Return text in which what stands between backticks is code; all of it is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _quoted(text: str) -> str:

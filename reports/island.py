@@ -92,12 +92,15 @@ class _Table:
         self.figures: list[list[Any]] = []
         self.lists: list[list[int]] = []
         self._strings: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self._figures: dict[tuple[Any, ...], int] = {}
         self._lists: dict[tuple[int, ...], int] = {}
         self._room = _EVIDENCE_CHARACTERS
 
     def text(self, value: str) -> int:
-        return self._string(one_line(value, 300))
+        if value not in self._seen:  # most cells share their texts; cleaning each once is what makes it quick
+            self._seen[value] = self._string(one_line(value, 300))
+        return self._seen[value]
 
     def evidence(self, value: str) -> int:
         shown = shortened(printable(value[:50_000]).strip(), 4000, full=len(value))

@@ -19,6 +19,7 @@ from ..harness.ledger import (
     OptimizerStep,
     Saved,
     SchedulerStep,
+    Stopped,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def excerpt(
     return lines
 
 
-def event_text(event: Event, *, update: int) -> str:
+def event_text(event: Event, *, update: int) -> str:  # noqa: PLR0912 - one branch an event
     """Return what happened, e.g. `optimizer step 351, lr 0`; `update` counts those up to here."""
     match event:
         case EpochBegan():
@@ -101,6 +102,8 @@ def event_text(event: Event, *, update: int) -> str:
             return f"evaluation over {event.rows} rows"
         case Interrupted():
             return "interrupted, then resumed from the last checkpoint"
+        case Stopped():
+            return f"the audit stops the run here, after {event.micro_batches:,} micro-batches"
         case _:  # an event that this page has no words for yet is shown by its name and values
             return str(event)
 

@@ -109,6 +109,11 @@ def _cluster(cluster: Cluster) -> str:
         ),
         f"| books part | {where(at) + ': ' if where(at) else ''}{_prose(at.text)} |",
     ]
+    if cluster.largest:
+        large = cluster.largest
+        lines.append(
+            f"| largest case | {_code(f'{large.label}: expected {large.expected}, got {large.got}', 600)} |"
+        )
     if cluster.known_id:
         lines.append(f"| known as | {_code(cluster.known_id)} {_prose(cluster.reason)} |")
     if cluster.upstream:

@@ -103,10 +103,17 @@ class _Page:
         return status.ascii if self._ascii else status.shape
 
     def line(self, *parts: tuple[str, str], wrap: bool = True) -> None:
-        text = Text.assemble(*parts)
-        if self._ascii:
-            text = Text.assemble(*((_to_ascii(part), style) for part, style in parts))
-        self.console.print(text, soft_wrap=not wrap, highlight=False)
+        """Print the parts as one line; where it must go on below, it goes on indented."""
+        text = Text.assemble(
+            *((_to_ascii(part), style) if self._ascii else (part, style) for part, style in parts)
+        )
+        if not wrap or len(text) <= self.console.width:
+            self.console.print(text, soft_wrap=True, highlight=False)
+            return
+        for number, row in enumerate(text.wrap(self.console, max(20, self.console.width - 4))):
+            row.rstrip()
+            indent = "    " if number else ""
+            self.console.print(Text.assemble(indent, row), soft_wrap=True, highlight=False)
 
     def items(self, parts: list[tuple[str, str]]) -> None:
         """Print parts side by side, as many a line as fit, none of them broken."""
@@ -163,6 +170,10 @@ def _cluster(page: _Page, number: int, cluster: Cluster) -> None:
     page.field("formula", one_line(cluster.formula, 600))
     page.field("expected", one_line(cluster.expected, 400), "green")
     page.field("got", one_line(cluster.got, 400), status.style)
+    if cluster.largest is not None:
+        large = cluster.largest
+        shown = f"{large.label}: expected {large.expected}, got {large.got}"
+        page.field("largest", one_line(shown, 600))
     at = cluster.first_divergence
     page.field(
         "books part", f"{where(at)}: {one_line(at.text, 400)}" if where(at) else one_line(at.text, 400)
@@ -176,7 +187,7 @@ def _cluster(page: _Page, number: int, cluster: Cluster) -> None:
 
 def _folded(page: _Page, cluster: Cluster, lead: str) -> None:
     status = standing_status(cluster.standing)
-    known = f"  {one_line(cluster.known_id, 80)}: {one_line(cluster.reason, 160)}" if cluster.known_id else ""
+    known = f"  {one_line(cluster.known_id, 80)}: {one_line(cluster.reason, 110)}" if cluster.known_id else ""
     page.line(
         (f"{lead}{page.shape(status)} ", status.style),
         (f"{one_line(cluster.rule, 60)} {TIMES} {one_line(cluster.subject, 100)}", ""),

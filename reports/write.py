@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .atomic import write_atomically
-from .examples import RecordsLookup, examples_of
+from .exhibits import RecordsLookup, exhibits_of
 from .html import page_text
 from .json_file import verdict_text
 from .junit import junit_text
@@ -37,7 +37,7 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
     """Write `verdict.json`, `junit.xml`, `summary.md`, `cells.csv|parquet`, `figures/` and `report.html`.
 
     Each file is replaced in one go, `verdict.json` first: all others can be made again from it. Ledgers are
-    asked for the examples only, two a cluster and for a dozen clusters at most, so that the number of cells
+    asked for the exhibits only, two a cluster and for a dozen clusters at most, so that the number of cells
     does not matter.
 
     Args:
@@ -61,20 +61,20 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
     frame = cells_frame(verdict)
     paths.append(write_atomically(out_dir / "cells.csv", csv_text(frame)))
     paths.append(write_atomically(out_dir / "cells.parquet", parquet_bytes(frame)))
-    examples = examples_of(verdict, records_lookup)
+    exhibits = exhibits_of(verdict, records_lookup)
     parted = step_cells(verdict)
     steps = steps_figure(parted) if parted else None
     first_of = {
-        example.cell.id: example for example in reversed(examples)
+        exhibit.cell.id: exhibit for exhibit in reversed(exhibits)
     }  # clusters may share their smallest cell
-    curves = [example for example in examples if first_of[example.cell.id] is example]
-    losses = {example.slug: drawing for example in curves if (drawing := loss_figure(example)) is not None}
+    curves = [exhibit for exhibit in exhibits if first_of[exhibit.cell.id] is exhibit]
+    losses = {exhibit.slug: drawing for exhibit in curves if (drawing := loss_figure(exhibit)) is not None}
     rules = matrix(verdict)
     overall = matrix_figure(rules) if rules.entries else None
     paths += _write_figures(
         out_dir / "figures", [item for item in (steps, overall, *losses.values()) if item is not None]
     )
-    page = page_text(verdict, examples=examples, steps=steps, losses=losses)
+    page = page_text(verdict, exhibits=exhibits, steps=steps, losses=losses)
     paths.append(write_atomically(out_dir / "report.html", page))
     return Written(paths=tuple(paths))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -191,7 +191,8 @@ class Scenario:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return all fields as plain JSON values (None stays None)."""
-        return {key: value.value if isinstance(value, StrEnum) else value for key, value in asdict(self).items()}
+        values = ((name, getattr(self, name)) for name in _HINTS)
+        return {name: value.value if isinstance(value, StrEnum) else value for name, value in values}
 
     def differences(self) -> dict[str, Any]:
         """Return the fields that differ from the default scenario, as plain JSON values."""

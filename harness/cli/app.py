@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -34,6 +35,7 @@ def make_app() -> App:
         ("report", "report"),
         ("replay", "replay"),
         ("doctor", "doctor"),
+        ("faults", "faults"),
     ):
         app.command(f"{__package__}.{module}:{name}", name=name)
     return app
@@ -58,6 +60,10 @@ def _code(arguments: list[str]) -> int:
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001  Python's own exit code for it, 1, would say that a contract is violated
+        traceback.print_exc()
+        print("stepaudit: this is a fault of stepaudit itself; nothing was judged", file=sys.stderr)  # noqa: T201
+        return ExitCode.NOT_JUDGED
 
 
 def _line(error: Exception) -> str:

@@ -68,6 +68,7 @@ def plan_sweep(
     chosen = _scenarios(suite, axes, tier)
     if select is not None:
         chosen = _selected(chosen, select)
+    contract = contract or chosen.contract
     if contract is not None:
         contract_named(contract)
     names = list(dict.fromkeys(subjects)) or list(chosen.subjects)
@@ -82,7 +83,7 @@ def plan_sweep(
         suite=chosen,
         subjects=resolved,
         reference=resolve(REFERENCE) if with_reference and REFERENCE not in names else None,
-        contract=contract or chosen.contract,
+        contract=contract,
     )
 
 
@@ -96,7 +97,7 @@ def _scenarios(suite: str | None, axes: Sequence[str], tier: str | None) -> Suit
     if suite is None and parsed:
         started = Suite(name="axes", title="axes of the command line", subjects=(), scenarios=(Scenario(),))
         return replace(started.crossed(parsed), subjects=("hf", "plain", "accelerate"))
-    chosen = load_suite(suite or DEFAULT_SUITE)
+    chosen = load_suite(DEFAULT_SUITE if suite is None else suite)
     return chosen.crossed(parsed) if parsed else chosen
 
 

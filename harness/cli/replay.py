@@ -17,6 +17,7 @@ from ..running.store import Store
 from ..subjects import resolve
 from .check import open_records
 from .manifest import RECORDS
+from .numbers import seconds_of
 
 __all__ = ["replay"]
 
@@ -37,7 +38,7 @@ def replay(cell: str, directory: Path = Path("stepaudit-out"), /, *, timeout: fl
     with open_records(directory) as store:
         before = _find(store, cell)
     with tempfile.TemporaryDirectory() as scratch, Store(Path(scratch) / RECORDS) as fresh:
-        options = replace(SweepOptions(), workers=1, timeout_s=timeout, fresh_fraction=0.0)
+        options = replace(SweepOptions(), workers=1, timeout_s=seconds_of(timeout), fresh_fraction=0.0)
         run_sweep([PlannedCell(scenario=before.scenario, subject=resolve(before.subject))], fresh, options, _ignored)
         again = next(iter(fresh.records()))
     console.print(f"cell     {before.cell_id[:16]}  {before.subject}  {before.scenario.label}", style="bold")

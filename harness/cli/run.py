@@ -21,11 +21,15 @@ from ..running.shard import Shard
 from ..running.store import Store
 from .conclude import conclude, known_deviations
 from .manifest import RECORDS, Manifest, write_manifest
+from .numbers import seconds_of, whole_number
 from .plan import SweepPlan, plan_sweep
 
 __all__ = ["run"]
 
 Many = Annotated[list[str] | None, Parameter(negative="", allow_repeating=True)]
+Count = Annotated[int | None, Parameter(converter=whole_number)]
+MOST_MEMORY = 2**20
+"""GiB; more than any machine has, and a limit that the kernel still takes"""
 
 
 def run(
@@ -39,7 +43,7 @@ def run(
     contract: str | None = None,
     known: Path | None = None,
     out: Path = Path("stepaudit-out"),
-    jobs: int | None = None,
+    jobs: Count = None,
     timeout: float = 120.0,
     memory: float | None = None,
     fresh_fraction: float = 0.02,
@@ -174,14 +178,21 @@ def _manifest(plan: SweepPlan, collected: _Collected, began: datetime, rules: li
 def _options(
     *, jobs: int | None, timeout: float, memory: float | None, fresh_fraction: float, shard: str | None
 ) -> SweepOptions:
-    changes: dict[str, object] = {"timeout_s": timeout, "fresh_fraction": fresh_fraction}
+    if not 0 <= fresh_fraction <= 1:
+        raise ScenarioError(f"--fresh-fraction must be between 0 and 1, not {fresh_fraction:g}")
+    options = replace(SweepOptions(), timeout_s=seconds_of(timeout), fresh_fraction=fresh_fraction)
     if jobs is not None:
-        changes["workers"] = jobs
+        if jobs < 1:
+            raise ScenarioError(f"--jobs must be at least 1, not {jobs}")
+        options = replace(options, workers=jobs)
     if memory is not None:
-        changes["memory_limit"] = int(memory * 2**30)
-    try:
-        changes["shard"] = Shard.parse(shard) if shard is not None else Shard()
-        return replace(SweepOptions(), **changes)  # type: ignore[arg-type]
-    except (ValueError, OverflowError) as error:
-        raise ScenarioError(str(error)) from None
+        if not 0 < memory < MOST_MEMORY:
+            raise ScenarioError(f"--memory must be GiB above 0 and below {MOST_MEMORY}, not {memory:g}")
+        options = replace(options, memory_limit=int(memory * 2**30))
+    if shard is not None:
+        try:
+            options = replace(options, shard=Shard.parse(shard))
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
+    return options
 

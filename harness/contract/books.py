@@ -5,22 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...scenarios import Scenario
-from ..ledger import Account, CellRecord, Claims, account_of
+from ..ledger import Account, CellRecord, Claims, Curves, Replay, Resumption, account_of
 from .contracts import Contract
+from .curves import observed_curves
 from .expectation import Expectation, expect
 
-__all__ = ["CellBooks", "Finding", "Findings", "NotJudged", "draw_up"]
+__all__ = ["CellBooks", "Finding", "Findings", "NotJudged", "ReferenceRun", "draw_up", "reference_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceRun:
+    """The reference's run of the same scenario: its curves, and the rows of every micro-batch, update by update."""
+
+    curves: Curves
+    rows: tuple[tuple[tuple[int, ...], ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellBooks:
-    """The three accounts of one cell."""
+    """The three accounts of one cell, and what was measured beside it where it was."""
 
     scenario: Scenario
     contract: Contract
     observed: Account
     claimed: Claims
     expected: Expectation
+    replay: Replay | None = None
+    resumption: Resumption | None = None
+    reference: ReferenceRun | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +70,23 @@ class NotJudged:
 Findings = list[Finding] | NotJudged
 
 
-def draw_up(record: CellRecord, contract: Contract) -> CellBooks:
-    """Draw up the books of a completed cell under a contract."""
+def draw_up(record: CellRecord, contract: Contract, reference: ReferenceRun | None = None) -> CellBooks:
+    """Draw up the books of a completed cell under a contract, beside the reference's run where there is one."""
     return CellBooks(
         scenario=record.scenario,
         contract=contract,
         observed=account_of(record.events),
         claimed=record.claims,
         expected=expect(record.scenario, contract),
+        replay=record.replay,
+        resumption=record.resumption,
+        reference=reference,
+    )
+
+
+def reference_run(books: CellBooks) -> ReferenceRun:
+    """Return what another subject's cell is compared with directly, where both trained on the same rows in the same order."""
+    return ReferenceRun(
+        curves=observed_curves(books.observed, books.scenario),
+        rows=tuple(tuple(item.rows for item in update.window) for update in books.observed.done),
     )

@@ -35,6 +35,8 @@ class LoggedLoss(StrEnum):
     """Which loss an entry of the log carries."""
 
     MEAN_SINCE_LAST_LOG = "mean_since_last_log"
+    TOKEN_MEAN_SINCE_LAST_LOG = "token_mean_since_last_log"  # noqa: S105  not a password
+    """the mean over all label tokens since the last entry"""
     MEAN_OR_LAST = "mean_or_last"
     """the mean since the last entry, or the loss of the update itself: a trainer of one's own may do either"""
 
@@ -104,6 +106,14 @@ _ALL = (
         source="DESIGN: contract; transformers PR 34191",
         reduction=_ALWAYS_TOKEN_MEAN,
         logged_loss=LoggedLoss.MEAN_OR_LAST,
+    ),
+    replace(
+        _HF_5,
+        name="fused",
+        title="The fused loop of this project: Hugging Face counts, token mean in updates and in the log",
+        source="harness/training: plan.py, run.py (_log)",
+        reduction=_ALWAYS_TOKEN_MEAN,
+        logged_loss=LoggedLoss.TOKEN_MEAN_SINCE_LAST_LOG,
     ),
     replace(
         _HF_5,

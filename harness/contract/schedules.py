@@ -84,7 +84,7 @@ def learning_rate(scenario: Scenario, position: int, total: int) -> float:
 
 
 def _polynomial(position: int, warmup: int, total: int, base: float) -> float:
-    if position > total:
+    if position >= total:  # at T by the formula too, but for its division by zero where warmup = T
         return _POLYNOMIAL_END / base
     remaining = 1 - (position - warmup) / (total - warmup)
     return float((base - _POLYNOMIAL_END) * remaining**1.0 + _POLYNOMIAL_END) / base

@@ -19,6 +19,7 @@ from .verdict import (
     Counts,
     Deviation,
     Environment,
+    Example,
     ExitCode,
     Figures,
     RuleSummary,
@@ -187,6 +188,7 @@ def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation])
     clusters = []
     for (rule, subject, standing, known_id), members in groups.items():
         cell, deviation = min(members, key=lambda member: _size(member[0]))
+        large, its_deviation = max(members, key=lambda member: _size(member[0]))
         entry = known.get(known_id) if known_id else None
         clusters.append(
             Cluster(
@@ -207,6 +209,11 @@ def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation])
                 formula=deviation.formula,
                 first_divergence=deviation.first_divergence,
                 reproduce=deviation.reproduce,
+                largest=None
+                if large is cell
+                else Example(
+                    cell_id=large.id, label=large.label, expected=its_deviation.expected, got=its_deviation.got
+                ),
             )
         )
     order = list(RULES)
@@ -297,14 +304,21 @@ def _sentence(
     if outcome is VerdictOutcome.INTERRUPTED:
         return f"Interrupted: {judged} cells judged so far{rest}. The same command goes on from here."
     if clusters and clusters[0].standing is not Standing.KNOWN:
-        first = clusters[0]
-        return (
-            f"Violated: {first.subject} breaks `{first.rule}` in {first.failing} of {first.judged} cells: "
-            f"{first.got} where the contract says {first.expected} ({first.label}){rest}."
-        )
+        return f"Violated: {_accusation(clusters)}{rest}."
     if counts.flaky:
         return f"Violated: {counts.flaky} cells gave two different ledgers in two identical runs{rest}."
     return f"Violated: {len(stale)} known deviations are stale or expired{rest}."
+
+
+def _accusation(clusters: Sequence[Cluster]) -> str:
+    """Name the first broken rule, every subject that breaks it, and what the smallest and the largest case show."""
+    first = clusters[0]
+    alike = [item for item in clusters if (item.rule, item.standing) == (first.rule, first.standing)]
+    parts = [f"{item.subject} in {item.failing} of {item.judged} cells" for item in alike]
+    shown = f"{first.got} where the contract says {first.expected} ({first.label})"
+    if first.largest is not None:
+        shown += f", {first.largest.got} where it says {first.largest.expected} ({first.largest.label})"
+    return f"`{first.rule}` is broken by {', '.join(parts)}: {shown}"
 
 
 def _stale_entry(entry_id: str, standing: str, cell_ids: list[str]) -> StaleEntry:

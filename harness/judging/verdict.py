@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "SCHEMA_VERSION",
     "Books",
+    "CellOutcome",
     "CellVerdict",
     "Cluster",
     "Counts",
     "Deviation",
     "Divergence",
     "Environment",
+    "Example",
     "ExitCode",
     "Figures",
     "RuleSummary",
@@ -24,7 +26,6 @@ __all__ = [
     "Trouble",
     "Verdict",
     "VerdictOutcome",
-    "CellOutcome",
 ]
 
 SCHEMA_VERSION = 1
@@ -143,6 +144,15 @@ class CellVerdict(_Model):
     reproduce: str
 
 
+class Example(_Model):
+    """One failing cell of a cluster."""
+
+    cell_id: str
+    label: str
+    expected: str
+    got: str
+
+
 class Cluster(_Model):
     """Deviations of one rule by one subject, shown as one."""
 
@@ -163,6 +173,7 @@ class Cluster(_Model):
     formula: str
     first_divergence: Divergence
     reproduce: str
+    largest: Example | None = Field(description="the largest failing cell, where it is not the smallest")
 
 
 class RuleSummary(_Model):

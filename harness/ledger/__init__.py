@@ -1,6 +1,6 @@
 """The records that everybody reads: events, claims, account, cell record. Imports no torch."""
 
-from .account import Account, LogPoint, MicroBatch, Update, account_of
+from .account import Account, ClipPoint, LogPoint, MicroBatch, Update, account_of
 from .claims import Claims, LogEntry
 from .events import (
     Backward,
@@ -19,6 +19,7 @@ from .events import (
     Stopped,
 )
 from .record import LEDGER_VERSION, CellError, CellRecord, Outcome, record_from_json, record_to_json
+from .replay import Curves, ParameterDistance, Replay, Resumption, UpdateDigest, envelope_of
 
 __all__ = [
     "LEDGER_VERSION",
@@ -27,7 +28,9 @@ __all__ = [
     "CellError",
     "CellRecord",
     "Claims",
+    "ClipPoint",
     "Clipped",
+    "Curves",
     "EpochBegan",
     "Evaluated",
     "Event",
@@ -41,11 +44,16 @@ __all__ = [
     "MicroBatch",
     "OptimizerStep",
     "Outcome",
+    "ParameterDistance",
+    "Replay",
+    "Resumption",
     "Saved",
     "SchedulerStep",
     "Stopped",
     "Update",
+    "UpdateDigest",
     "account_of",
+    "envelope_of",
     "record_from_json",
     "record_to_json",
 ]

@@ -13,13 +13,15 @@ from .events import (
     Event,
     Fetched,
     Forward,
+    GradsZeroed,
+    Interrupted,
     Logged,
     OptimizerStep,
     SchedulerStep,
     Stopped,
 )
 
-__all__ = ["Account", "LogPoint", "MicroBatch", "Update", "account_of"]
+__all__ = ["Account", "ClipPoint", "LogPoint", "MicroBatch", "Update", "account_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,15 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClipPoint:
+    """One clip, with how much of its window had been computed by then."""
+
+    clipped: Clipped
+    micro_batches: int
+    event: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Update:
     """One attempt to update the parameters, with the window that it closed."""
 
@@ -49,11 +60,16 @@ class Update:
     learning_rates: tuple[float, ...]
     grad_norm: float | None
     weights: dict[int, float] | None
-    clip: Clipped | None
+    clips: tuple[ClipPoint, ...]
+    """every clip since the previous attempt, in order"""
     suppressed: bool
     schedule_position: int
     """scheduler steps that had been made before this update"""
     event: int
+    residual: float | None = None
+    """what no weighting of the rows explains of its gradient, as a share of the norm"""
+    loss_scale: float | None = None
+    """what a grad scaler had multiplied its losses with"""
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -64,6 +80,16 @@ class Update:
     def label_tokens(self) -> int:
         """Label tokens of the window."""
         return sum(sum(micro_batch.label_tokens) for micro_batch in self.window)
+
+    @property
+    def whole_clips(self) -> tuple[Clipped, ...]:
+        """The clips of the complete window's gradient, in order."""
+        return tuple(point.clipped for point in self.clips if point.micro_batches == len(self.window))
+
+    @property
+    def clip(self) -> Clipped | None:
+        """The first clip of the complete window's gradient: its norm is the one before clipping."""
+        return next(iter(self.whole_clips), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +112,7 @@ class Account:
         forwards_without_backward: training forwards whose loss no gradient reached.
         scheduler_steps: advances of the schedule after its construction.
         epochs_entered: passes over the training data from which a micro-batch came.
-        unstepped: micro-batches whose gradient was never followed by an optimizer step.
+        unstepped: micro-batches whose gradient no optimizer step used: zeroed before it, or left at the end.
         evaluations: optimizer steps done at each observed evaluation pass.
         updates: every update with its window, suppressed ones included.
         logs: log entries in ledger order.
@@ -107,6 +133,8 @@ class Account:
     updates: tuple[Update, ...]
     logs: tuple[LogPoint, ...]
     stopped: bool
+    interruptions: int = 0
+    """times that the run was interrupted and resumed; what was lost with it counts in no figure"""
 
     @property
     def done(self) -> tuple[Update, ...]:
@@ -122,16 +150,17 @@ class Account:
 def account_of(events: Sequence[Event]) -> Account:
     """Derive the account from a ledger.
 
-    A window is the micro-batches whose backward ran since the last attempt to step; a gradient that an
-    earlier window left behind shows in the weights, not here.
+    A window is the micro-batches whose backward ran since the last attempt to step or the last zeroing of gradients;
+    a gradient that an earlier window left behind shows in the weights, not here.
     """
     forwards: dict[int, tuple[int, Forward]] = {}
     scales: dict[int, float | None] = {}
     window: list[int] = []
+    discarded: list[int] = []
     updates: list[Update] = []
     logs: list[LogPoint] = []
     evaluations: list[int] = []
-    clip: Clipped | None = None
+    clips: list[ClipPoint] = []
     done = skipped = scheduler_steps = fetched = 0
 
     def micro_batch(index: int) -> MicroBatch:
@@ -148,7 +177,7 @@ def account_of(events: Sequence[Event]) -> Account:
             event=position,
         )
 
-    for position, event in enumerate(events):
+    for position, event in _survivors(events):
         match event:
             case Forward():
                 if event.micro_batch >= 0:
@@ -160,9 +189,14 @@ def account_of(events: Sequence[Event]) -> Account:
                 elif event.scale is not None:
                     scales[event.micro_batch] = (scales[event.micro_batch] or 0.0) + event.scale
             case Clipped():
-                clip = event
+                clips.append(ClipPoint(clipped=event, micro_batches=len(window), event=position))
+            case GradsZeroed():
+                discarded += window
+                window, clips = [], []
             case OptimizerStep():
                 skipped += event.suppressed
+                for index in window if event.loss_scale else ():
+                    scales[index] = None if (scale := scales[index]) is None else scale / (event.loss_scale or 1.0)
                 updates.append(
                     Update(
                         index=done + 1,
@@ -170,14 +204,16 @@ def account_of(events: Sequence[Event]) -> Account:
                         learning_rates=event.learning_rates,
                         grad_norm=event.grad_norm,
                         weights=event.weights,
-                        clip=clip,
+                        clips=tuple(clips),
                         suppressed=event.suppressed,
                         schedule_position=scheduler_steps,
                         event=position,
+                        residual=event.residual,
+                        loss_scale=event.loss_scale,
                     )
                 )
                 done += not event.suppressed
-                window, clip = [], None
+                window, clips = [], []
             case SchedulerStep():
                 scheduler_steps += 1
             case Fetched():
@@ -200,9 +236,26 @@ def account_of(events: Sequence[Event]) -> Account:
         label_tokens=sum(sum(item.label_tokens) for item in seen),
         input_tokens=sum(item.input_tokens for item in seen),
         epochs_entered=len({item.epoch for item in seen}),
-        unstepped=tuple(micro_batch(index) for index in window),
+        unstepped=tuple(micro_batch(index) for index in (*discarded, *window)),
         evaluations=tuple(evaluations),
         updates=tuple(updates),
         logs=tuple(logs),
         stopped=bool(events) and isinstance(events[-1], Stopped),
+        interruptions=sum(isinstance(event, Interrupted) for event in events),
     )
+
+
+def _survivors(events: Sequence[Event]) -> list[tuple[int, Event]]:
+    """Return the events with their positions, without those that an interruption undid: from the first micro-batch
+    after the checkpoint's update on."""
+    kept: list[tuple[int, Event]] = []
+    for position, event in enumerate(events):
+        if isinstance(event, Interrupted) and event.resumed_at is not None:
+            done = 0
+            for at, (_, earlier) in enumerate(kept):
+                if done >= event.resumed_at and isinstance(earlier, Forward) and earlier.micro_batch >= 0:
+                    del kept[at:]
+                    break
+                done += isinstance(earlier, OptimizerStep) and not earlier.suppressed
+        kept.append((position, event))
+    return kept

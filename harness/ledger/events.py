@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochBegan:
-    """A new pass over the training data began (an iterator of its loader, or of the dataset, was made)."""
+    """A pass over the training data that training used began: an iterator of its loader, or of the dataset, was made."""
 
     epoch: int
     """0-based number of the pass"""
@@ -36,6 +36,7 @@ class Fetched:
 
     rows: tuple[int, ...]
     epoch: int
+    """the pass that fetched them; -1 where no training forward used it (a peek), or without a loader"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,10 @@ class OptimizerStep:
     over the row's label tokens); rows of weight 0 are left out. None where the books need a projection."""
     suppressed: bool
     """True for a skipped step"""
+    residual: float | None = None
+    """share of the gradient's norm that no weighting of rows explains, where the weights come by projection"""
+    loss_scale: float | None = None
+    """what a grad scaler had multiplied the loss with"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +138,9 @@ class Evaluated:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interrupted:
     """The run was interrupted here and resumed from its last checkpoint."""
+
+    resumed_at: int | None = None
+    """optimizer step of that checkpoint: what came after it is lost, and done again"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

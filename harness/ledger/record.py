@@ -14,6 +14,7 @@ from typing import Any, get_args
 from ...scenarios import Scenario, scenario_from_mapping
 from .claims import Claims, LogEntry
 from .events import Event
+from .replay import Replay, Resumption, replay_from_table, resumption_from_table
 
 __all__ = ["LEDGER_VERSION", "CellError", "CellRecord", "Outcome", "record_from_json", "record_to_json"]
 
@@ -60,6 +61,8 @@ class CellRecord:
         claims: what the trainer said.
         output: head and tail of what the subject printed.
         seconds: wall time of the subject's run.
+        replay: its windows replayed (numeric tier).
+        resumption: the same run without interruption, where the scenario asks for one.
     """
 
     cell_id: str
@@ -75,6 +78,8 @@ class CellRecord:
     reason: str = ""
     output: str = ""
     seconds: float = 0.0
+    replay: Replay | None = None
+    resumption: Resumption | None = None
 
     def digest(self) -> str:
         """Hash of everything that two identical runs must agree on: events, claims and outcome, not time or output."""
@@ -104,6 +109,8 @@ def record_from_json(text: str | bytes) -> CellRecord:
         table["claims"] = _claims(table["claims"])
         table["error"] = CellError(**table["error"]) if table["error"] else None
         table["seconds"] = _number(table["seconds"])
+        for name, read in (("replay", replay_from_table), ("resumption", resumption_from_table)):
+            table[name] = read(table[name]) if table.get(name) else None
         return CellRecord(**table)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a cell record: {error!r}") from error

@@ -13,10 +13,10 @@ from .data import watch_loaders
 from .model import watch_model
 from .optimizer import watch_optimizers
 from .output import planned_from_output
-from .recorder import Recorder, Runaway
+from .recorder import Interruption, Recorder, Runaway
 from .scheduler import watch_schedulers
 
-__all__ = ["Recorder", "Runaway", "planned_from_output", "watch"]
+__all__ = ["Interruption", "Recorder", "Runaway", "planned_from_output", "watch"]
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from .patches import replaced
 from .recorder import Recorder
@@ -16,21 +18,42 @@ __all__ = ["watch_loaders"]
 
 @contextmanager
 def watch_loaders(recorder: Recorder, dataset: Any) -> Iterator[None]:
-    """Record an iterator made over `dataset` by any loader, also over a wrapper such as `Subset` around it.
+    """Record an iterator made over `dataset` by any loader, also over a wrapper such as `Subset` around it, and
+    which of several iterators it is that fetches.
 
     An iterable dataset tells its passes itself.
     """
+    passes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         def make_iterator(loader: DataLoader[Any]) -> Any:
             inner: Any = loader
             while inner is not None and inner is not dataset:
                 inner = getattr(inner, "dataset", None)
-            if inner is dataset and not isinstance(dataset, IterableDataset):
-                recorder.began_pass()
-            return original(loader)
+            if inner is not dataset or isinstance(dataset, IterableDataset):
+                return original(loader)
+            number = recorder.began_pass()
+            iterator = original(loader)
+            passes[iterator] = number
+            return iterator
 
         return make_iterator
 
-    with replaced(DataLoader, "__iter__", watched):
+    def fetching(original: Callable[..., Any]) -> Callable[..., Any]:
+        def fetch(iterator: Any) -> Any:
+            number = passes.get(iterator)
+            if number is None:
+                return original(iterator)
+            with recorder.fetching(number):
+                try:
+                    return original(iterator)
+                except StopIteration:
+                    recorder.ended_pass(number)
+                    raise
+
+        return fetch
+
+    with ExitStack() as stack:
+        stack.enter_context(replaced(DataLoader, "__iter__", watched))
+        stack.enter_context(replaced(_BaseDataLoaderIter, "__next__", fetching))
         yield

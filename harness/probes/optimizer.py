@@ -42,6 +42,7 @@ def watch_optimizers(recorder: Recorder, model: nn.Module, workload: Workload) -
 class _Gradient:
     norm: float | None
     weights: dict[int, float] | None
+    residual: float | None = None
 
 
 class _Probe:
@@ -52,6 +53,7 @@ class _Probe:
         self._parameters = {id(parameter) for parameter in model.parameters()}
         self._pending: dict[int, tuple[_Gradient, tuple[float, ...]]] = {}
         self._updates = 0
+        self._loss_scale: float | None = None
 
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         """Note rates and gradient before the update; where a closure computes the gradient, after the closure."""
@@ -84,11 +86,13 @@ class _Probe:
 
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             before = self._updates
+            self._loss_scale = float(scaler.get_scale()) if scaler.is_enabled() else None
             inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps the torch optimizer
             rates = tuple(float(group["lr"]) for group in inner.param_groups)
             result = original(scaler, optimizer, *args, **kwargs)
             if self._updates == before and self._is_watched(inner):
                 self._append(_Gradient(norm=None, weights=None), rates, suppressed=True)
+            self._loss_scale = None
             return result
 
         return step
@@ -128,7 +132,12 @@ class _Probe:
         self._updates += 1
         self._recorder.append(
             OptimizerStep(
-                learning_rates=rates, grad_norm=gradient.norm, weights=gradient.weights, suppressed=suppressed
+                learning_rates=rates,
+                grad_norm=gradient.norm,
+                weights=gradient.weights,
+                suppressed=suppressed,
+                residual=gradient.residual,
+                loss_scale=self._loss_scale,
             )
         )
 
@@ -141,7 +150,17 @@ class _Probe:
         ]
         norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
         rates = tuple(float(group["lr"]) for group in optimizer.param_groups)
-        self._pending[id(optimizer)] = (_Gradient(norm=norm, weights=self._workload.weights(self._model)), rates)
+        weighing = self._workload.weigh(self._model, self._recorder.window_rows())
+        # A fused optimizer is handed the gradient still scaled, and the scale beside it.
+        scale = getattr(optimizer, "grad_scale", None)
+        divisor = 1.0 if scale is None else float(scale)
+        weights = weighing.weights
+        if weights is not None and divisor != 1.0:
+            weights = {row: weight / divisor for row, weight in weights.items()}
+        self._pending[id(optimizer)] = (
+            _Gradient(norm=norm / divisor, weights=weights, residual=weighing.residual),
+            rates,
+        )
 
     def _is_watched(self, optimizer: Any) -> bool:
         return any(

@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from ..ledger import EpochBegan, Evaluated, Event, Fetched, Forward, LogEntry, Logged, OptimizerStep, Saved, Stopped
+from ..ledger import (
+    Backward,
+    EpochBegan,
+    Evaluated,
+    Event,
+    Fetched,
+    Forward,
+    GradsZeroed,
+    Interrupted,
+    LogEntry,
+    Logged,
+    OptimizerStep,
+    Saved,
+    Stopped,
+)
+from .passes import Passes
 
-__all__ = ["Recorder", "Runaway"]
+__all__ = ["Interruption", "Recorder", "Runaway"]
+
+
+class Interruption(BaseException):
+    """Ends a run in the middle, as a kill would: no trainer's `except Exception` can hold it."""
 
 
 class Runaway(BaseException):
     """Ends a run that trains without end; no trainer's `except Exception` can hold it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _PassBegan:
+    """Stands for an `EpochBegan` until it is known whether training uses the pass."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _FetchedIn:
+    """Stands for a `Fetched` in the same way."""
+
+    rows: tuple[int, ...]
+    number: int | None
+
+
 class Recorder:
     """Appends events in the order in which torch makes them.
 
-    Passes over the data are numbered from the iterators that were made over the training data. One that
-    no forward used (a trainer that peeks at a batch) does not count. Without any loader, the k-th time that a
-    row is seen is its k-th pass.
-
     Args:
+        interrupt_after: optimizer steps after which the next micro-batch raises `Interruption`, once.
         budget: micro-batches, or passes without one, after which the run is stopped; a trainer that never ends is a finding, not a hang.
     """
 
-    def __init__(self, budget: int | None = None) -> None:
+    def __init__(self, budget: int | None = None, interrupt_after: int | None = None) -> None:
         self._budget = budget
-        self.events: list[Event] = []
-        self._epoch = -1
-        self._epoch_used = True
-        self._forward_epoch = 0
-        self._empty_passes = 0
-        self._fetched: dict[int, deque[int]] = defaultdict(deque)
-        self._seen: Counter[int] = Counter()
+        self._interrupt_after = interrupt_after
+        self.events: list[Event | _PassBegan | _FetchedIn] = []
+        self._passes = Passes()
         self._micro_batches = 0
         self._evaluating: set[int] = set()
 
@@ -42,30 +70,32 @@ class Recorder:
         """Whether any optimizer was seen to step."""
         return any(isinstance(event, OptimizerStep) for event in self.events)
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event | _PassBegan | _FetchedIn) -> None:
         """Append an event; a pending evaluation pass ends before it."""
         self._end_evaluation()
         self.events.append(event)
 
-    def began_pass(self) -> None:
-        """A new iterator over the training data was made."""
-        if not self._epoch_used:
-            self._fetched.clear()
-            self._empty_passes += 1
-            if self._budget is not None and self._empty_passes > self._budget:
-                self._stop()
-            return
-        self._empty_passes = 0
-        self._epoch += 1
-        self._epoch_used = False
-        self.append(EpochBegan(epoch=self._epoch))
+    def began_pass(self) -> int:
+        """A new iterator over the training data was made; return the number of its pass."""
+        number = self._passes.begin()
+        if self._budget is not None and self._passes.idle > self._budget + 1:
+            self._stop()
+        self.append(_PassBegan(number))
+        return number
 
-    def fetched(self, rows: Sequence[int]) -> None:
-        """Rows left the training dataset."""
-        if self._epoch >= 0:
-            for row in rows:
-                self._fetched[row].append(self._epoch)
-        self.append(Fetched(rows=tuple(rows), epoch=max(self._epoch, 0)))
+    def ended_pass(self, number: int) -> None:
+        """The iterator has no more rows."""
+        self._passes.end(number)
+
+    @contextmanager
+    def fetching(self, number: int) -> Iterator[None]:
+        """Rows that leave the dataset inside the block belong to this pass."""
+        with self._passes.fetching(number):
+            yield
+
+    def fetched(self, rows: Sequence[int], number: int | None = None) -> None:
+        """Rows left the training dataset, for the given pass or the one that is fetching."""
+        self.append(_FetchedIn(tuple(rows), self._passes.fetched(rows, number)))
 
     def forward(
         self,
@@ -78,11 +108,12 @@ class Recorder:
     ) -> int:
         """Append a training forward and return the number of its micro-batch."""
         number = self._micro_batches
+        if self._interrupt_after is not None and self._updates() >= self._interrupt_after:
+            raise Interruption
         if self._budget is not None and number >= self._budget:
             self._stop()
         self._micro_batches += 1
-        epoch = self._pass_of(rows)
-        self._epoch_used = True
+        epoch = self._passes.epoch_of(rows)
         self.append(
             Forward(
                 micro_batch=number,
@@ -98,9 +129,33 @@ class Recorder:
 
     def evaluated(self, rows: Sequence[int]) -> None:
         """An evaluation forward saw these rows; a row seen again begins another evaluation pass."""
+        self._passes.evaluated(rows)
         if self._evaluating.intersection(rows):
             self._end_evaluation()
         self._evaluating.update(rows)
+
+    def window_rows(self) -> list[int]:
+        """Return the rows whose gradient an update made now would use: of the backwards since the last update or zeroing."""
+        rows: list[tuple[int, ...]] = []
+        waiting: set[int] = set()
+        is_open = True
+        for event in reversed(self.events):
+            if isinstance(event, (OptimizerStep, GradsZeroed)):
+                is_open = False
+            elif is_open and isinstance(event, Backward):
+                waiting.add(event.micro_batch)
+            elif isinstance(event, Forward) and event.micro_batch in waiting:
+                waiting.remove(event.micro_batch)
+                rows.append(event.rows)
+            if not is_open and not waiting:
+                break
+        return [row for rows_of_one in reversed(rows) for row in rows_of_one]
+
+    def interrupted(self, *, resumed_at: int, next_pass: int) -> None:
+        """The run was interrupted and goes on from the checkpoint of update `resumed_at`, in pass `next_pass`."""
+        self._interrupt_after = None
+        self.append(Interrupted(resumed_at=resumed_at))
+        self._passes.resume(next_pass)
 
     def logged(self, entry: LogEntry) -> None:
         """The trainer wrote a log entry: its claim, at this place of the ledger."""
@@ -122,26 +177,26 @@ class Recorder:
     def close(self) -> tuple[Event, ...]:
         """End the ledger and return it."""
         self._end_evaluation()
-        return tuple(self.events)
+        ledger: list[Event] = []
+        for event in self.events:
+            match event:
+                case _PassBegan():
+                    epoch = self._passes.epoch_named(event.number)
+                    if epoch is not None:
+                        ledger.append(EpochBegan(epoch=epoch))
+                case _FetchedIn():
+                    epoch = self._passes.epoch_named(event.number)
+                    ledger.append(Fetched(rows=event.rows, epoch=-1 if epoch is None else epoch))
+                case _:
+                    ledger.append(event)
+        return tuple(ledger)
+
+    def _updates(self) -> int:
+        return sum(isinstance(event, OptimizerStep) and not event.suppressed for event in self.events)
 
     def _stop(self) -> None:
         self.append(Stopped(micro_batches=self._micro_batches))
         raise Runaway
-
-    def _pass_of(self, rows: Sequence[int]) -> int:
-        """Return the pass from which a micro-batch's rows were fetched; micro-batches come in the order of passes.
-
-        A row that a loop fetched and never used may wait from an earlier pass: the newest pass of the rows counts.
-        """
-        epochs = []
-        for row in rows:
-            queue = self._fetched.get(row)
-            while queue and queue[0] < self._forward_epoch:
-                queue.popleft()
-            epochs.append(queue.popleft() if queue else self._seen[row])
-            self._seen[row] += 1
-        self._forward_epoch = max(epochs, default=self._forward_epoch)
-        return self._forward_epoch
 
     def _end_evaluation(self) -> None:
         if self._evaluating:

@@ -1,4 +1,4 @@
-"""One cell inside a worker: build the workload, attach the probes, let the subject train, keep what was seen."""
+"""One cell inside a worker: the subject trains under the probes, and what was seen is kept."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from ...scenarios import Scenario
-from ..contract import contract_named, expect
-from ..ledger import CellError, CellRecord, Claims, Outcome
-from ..probes import Recorder, Runaway, planned_from_output, watch
-from ..subjects import Bench, ClaimsInProgress, Subject, resolve
-from ..workloads.tracing import TraceWorkload
+from ...scenarios import ModelKind
+from ..contract import contract_named, observed_curves
+from ..ledger import CellError, CellRecord, Claims, Outcome, Replay, Resumption, account_of
+from ..probes import Runaway, planned_from_output
+from ..subjects import Subject, resolve
 from . import output
 from .request import CellRequest
+from .resumption import train_resumed
+from .sitting import Sitting
 
 __all__ = ["execute"]
-
-_MOST_TIMES = 50
-_AT_LEAST = 500
 
 
 def execute(request: CellRequest, scratch: Path) -> CellRecord:
@@ -32,30 +27,28 @@ def execute(request: CellRequest, scratch: Path) -> CellRecord:
         request: scenario, subject and identity of the cell.
         scratch: an empty directory that is removed afterwards.
     """
-    scenario = request.scenario
     subject = resolve(request.subject)
     blank = CellRecord(
         cell_id=request.cell_id,
-        scenario=scenario,
+        scenario=request.scenario,
         subject=request.subject,
         contract=request.contract,
         versions=request.versions,
         device=request.device,
         outcome=Outcome.COMPLETED,
     )
-    torch.manual_seed(scenario.seed)
-    recorder = Recorder(_budget(scenario, request.contract))
-    workload = TraceWorkload(scenario, recorder.fetched, recorder.began_pass)
+    sittings: list[Sitting] = []
+    resumption = None
     began = time.perf_counter()
     try:
-        claims = _train(subject, request, scratch, recorder, workload)
+        claims, resumption = _train(subject, request, scratch, sittings)
     except Runaway:
         claims = Claims()  # it never came to the end, where it would have made them
     except Exception as error:  # noqa: BLE001  whatever a trainer raises is a fact about the cell
         return replace(
             blank,
             outcome=Outcome.ERROR,
-            events=recorder.close(),
+            events=sittings[-1].recorder.close() if sittings else (),
             error=CellError(
                 kind="exception", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
             ),
@@ -64,46 +57,63 @@ def execute(request: CellRequest, scratch: Path) -> CellRecord:
         )
     seconds = time.perf_counter() - began
     printed = output.take()
-    reason = ""
-    if scenario.drop_last and "dataloader_drop_last" in claims.unread:
-        reason = "drop_last: the loop never reads args.dataloader_drop_last"
-    return replace(
+    reason = _never_read(request, claims)
+    sitting = sittings[-1]
+    record = replace(
         blank,
         outcome=Outcome.UNSUPPORTED if reason else Outcome.COMPLETED,
         reason=reason,
-        events=recorder.close(),
+        events=sitting.recorder.close(),
         claims=_with_printed(claims, printed) if subject.prints_claims else claims,
         output=printed,
         seconds=seconds,
+        resumption=resumption,
     )
+    return record if reason else replace(record, replay=_replay(record, sitting))
 
 
 def _train(
-    subject: Subject, request: CellRequest, scratch: Path, recorder: Recorder, workload: TraceWorkload
-) -> Claims:
-    bench = Bench(
-        scenario=request.scenario,
-        model=workload.model,
-        train_dataset=workload.train_dataset,
-        eval_dataset=workload.eval_dataset,
-        output_dir=scratch,
-        claims=ClaimsInProgress(recorder=recorder),
+    subject: Subject, request: CellRequest, scratch: Path, sittings: list[Sitting]
+) -> tuple[Claims, Resumption | None]:
+    scenario, options = request.scenario, request.options
+    if scenario.resume_at is not None:
+        resumed = train_resumed(subject, scenario, request.contract, options, scratch, into=sittings)
+        return resumed.claims, resumed.resumption
+    sittings.append(Sitting.begin(scenario, request.contract, options))
+    return sittings[-1].train(subject, scratch), None
+
+
+def _replay(record: CellRecord, sitting: Sitting) -> Replay | None:
+    """Replay a run of a real model; the tracer's books are exact, and need none."""
+    scenario = record.scenario
+    if scenario.model is ModelKind.TRACER:
+        return None
+    from ..oracle import replay_run
+    from ..workloads.numeric import AUTOCAST, NumericWorkload
+
+    workload = sitting.workload
+    assert isinstance(workload, NumericWorkload)
+    account = account_of(record.events)
+    return replay_run(
+        account,
+        scenario,
+        contract_named(record.contract),
+        observed_curves(account, scenario),
+        build=workload.fresh_model,
+        batch_of=workload.batch,
+        trained=sitting.model,
+        autocast=AUTOCAST[scenario.precision],
     )
-    before = _fingerprint(workload.model)
-    with watch(recorder, workload.model, workload.train_dataset, workload):
-        claims = subject.train(bench)
-    if not recorder.saw_update and before != _fingerprint(workload.model):
-        raise RuntimeError("the parameters changed, but no torch optimizer was seen to step: nothing can be counted")
-    return claims
 
 
-def _budget(scenario: Scenario, contract: str) -> int:
-    """Return how many micro-batches are enough: no fault that was ever seen multiplies a run by more than 27."""
-    return _MOST_TIMES * expect(scenario, contract_named(contract)).micro_batches + _AT_LEAST
-
-
-def _fingerprint(model: Any) -> tuple[float, ...]:
-    return tuple(float(parameter.detach().double().sum()) for parameter in model.parameters())
+def _never_read(request: CellRequest, claims: Claims) -> str:
+    """Return which request a loop of one's own cannot have honoured, because it never looked at it."""
+    scenario = request.scenario
+    if scenario.drop_last and "dataloader_drop_last" in claims.unread:
+        return "drop_last: the loop never reads args.dataloader_drop_last"
+    if scenario.precision.value in claims.unread:
+        return f"precision {scenario.precision.value}: the loop never reads args.{scenario.precision.value}"
+    return ""
 
 
 def _with_printed(claims: Claims, printed: str) -> Claims:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from ..ledger import CellError, Outcome
 from .environment import (
-    Environment,
     EnvironmentFailedError,
     is_ready,
     materialise,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..subjects import Subject
+    from ..subjects.environment import Environment
 
 __all__ = ["Handler", "run_sweep"]
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..subjects.environment import normal_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from ..subjects.environment import Environment
+
 __all__ = [
-    "Environment",
     "EnvironmentFailedError",
     "default_cache",
     "installed_versions",
@@ -32,7 +31,6 @@ __all__ = [
     "worker_variables",
 ]
 
-_PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _MARKER = "stepaudit-environment.json"
 _SCRUBBED_PREFIX = "ACCELERATE_"
 _SCRUBBED = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
@@ -41,45 +39,6 @@ _SCRUBBED = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "
 
 class EnvironmentFailedError(RuntimeError):
     """An environment cannot be made; the message is one line and ends with pip's own reason."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Environment:
-    """Wheels laid over the base environment, and the variables that the subject needs before its import.
-
-    Attributes:
-        name: for people and for the directory's name; a letter or digit, then letters, digits, `._@-`.
-        requirements: exact pins `name==version`, installed without their dependencies. Exact, so that cell
-            ids need no installed environment and the cache never goes stale.
-        variables: environment variables of the worker.
-    """
-
-    name: str
-    requirements: tuple[str, ...]
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]*", self.name):
-            raise ValueError(f"an environment's name is letters, digits and ._@-, not {self.name!r}")
-        if not self.requirements:
-            raise ValueError(f"environment {self.name}: no requirements")
-        for requirement in self.requirements:
-            if not _PIN.fullmatch(requirement):
-                raise ValueError(
-                    f"environment {self.name}: {requirement!r} is not an exact pin like name==1.2"
-                )
-
-    @property
-    def pins(self) -> dict[str, str]:
-        """Normalised distribution name to version."""
-        parts = (pin.partition("==") for pin in self.requirements)
-        return {_normal(name): version for name, _, version in parts}
-
-    @property
-    def key(self) -> str:
-        """Content address: requirements and interpreter; variables change nothing on disk."""
-        text = json.dumps([sorted(self.requirements), sys.implementation.cache_tag, sysconfig.get_platform()])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def default_cache() -> Path:
@@ -129,7 +88,7 @@ def installed_versions(packages: Iterable[str], environment: Environment | None)
     versions: dict[str, str] = {}
     for package in packages:
         try:
-            versions[package] = pins.get(_normal(package)) or importlib.metadata.version(package)
+            versions[package] = pins.get(normal_name(package)) or importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "absent"
     return versions
@@ -209,7 +168,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -30,7 +30,7 @@ _CLAIMED_AT_ONCE: Final = 16
 _AHEAD: Final = 2
 """a worker reads its next request while the runner stores the last result"""
 _WORTH_A_START: Final = 8
-"""cells left for each worker of a group before one more start, which takes seconds, pays"""
+"""cells left for each worker of a group before one more start pays, while nobody knows what a cell takes"""
 _START_ATTEMPTS: Final = 2
 
 
@@ -59,6 +59,9 @@ class Group:
     def __init__(self, spec: WorkerSpec, requests: Iterable[CellRequest], claim: Claim) -> None:
         self.spec = spec
         self.failed_starts = 0
+        self.start_s = 0.0
+        self._answers = 0
+        self._busy_s = 0.0
         self._waiting = deque(requests)
         self._claimed: deque[CellRequest] = deque()
         self._claim = claim
@@ -67,6 +70,17 @@ class Group:
     def remaining(self) -> int:
         """Cells that no worker has."""
         return len(self._waiting) + len(self._claimed)
+
+    def answered(self, seconds: float) -> None:
+        """Learn what a cell takes."""
+        self._answers += 1
+        self._busy_s += seconds
+
+    def pays(self, staff: int) -> bool:
+        """Return whether one more worker beside `staff` others is worth its start."""
+        if not staff or not self._answers:
+            return self.remaining > _WORTH_A_START * staff
+        return self.remaining * self._busy_s / self._answers / staff > self.start_s
 
     def take(self) -> CellRequest | None:
         """Return the next cell that this run may run."""
@@ -164,15 +178,15 @@ class Pool:
                 self._announce(worker)
 
     def _neediest(self, groups: list[Group]) -> Group | None:
-        """Return the group with the most waiting cells a worker for which one more worker pays."""
-        best, most = None, 0.0
-        for group in groups:
-            here = sum(worker.group is group for worker in self._workers)
-            share = group.remaining / (here + 1)
-            pays = not here or group.remaining > _WORTH_A_START * here
-            if pays and share > most:
-                best, most = group, share
-        return best
+        """Return the group for a free place: those without a worker need one start anyway, so they are first."""
+        staff = {id(group): sum(worker.group is group for worker in self._workers) for group in groups}
+        waiting = [group for group in groups if group.remaining and group.pays(staff[id(group)])]
+
+        def need(group: Group) -> tuple[bool, float]:
+            here = staff[id(group)]
+            return not here, group.remaining / (here + 1)
+
+        return max(waiting, key=need, default=None)
 
     def _hear(self, worker: _Hired) -> None:
         """Read what a worker says; bury it when it has nothing more to say or talks nonsense."""
@@ -201,12 +215,13 @@ class Pool:
             worker.ready = True
             worker.group.failed_starts = 0
             worker.warm_resident = worker.resident()
-            seconds = time.monotonic() - worker.since
-            self._emit(WorkerReady(group=worker.spec.name, pid=worker.pid, seconds=seconds))
+            worker.group.start_s = time.monotonic() - worker.since
+            self._emit(WorkerReady(group=worker.spec.name, pid=worker.pid, seconds=worker.group.start_s))
             return
         packed = PackedRecord.from_frame(frame)
         if not worker.assigned or packed.cell_id != worker.assigned[0].cell_id:
             raise ValueError(f"a record of cell {packed.cell_id[:16]} that it is not running")
+        worker.group.answered(time.monotonic() - worker.since)
         worker.answered()
         self._done.append(packed)
         if worker.assigned:

@@ -8,9 +8,11 @@ from importlib.metadata import entry_points
 
 from ...scenarios import nearest
 from .accelerate_docs import AccelerateDocs
+from .fused import FusedLoop
 from .hf import HfTrainer
 from .own import OwnLoop
 from .plain import PlainLoop
+from .seeded import seeded_fault, unusual_loop
 from .subject import Bench, ClaimsInProgress, Subject, SubjectError
 from .unsloth_zoo import UnslothZoo
 
@@ -22,8 +24,17 @@ REFERENCE = "hf"
 ENTRY_POINTS = "stepaudit.subjects"
 """entry-point group of installed plug-ins: each names a Subject, or a function of a version that returns one"""
 
-_PLAIN: dict[str, Callable[[], Subject]] = {"hf": HfTrainer, "plain": PlainLoop, "accelerate": AccelerateDocs}
-_VERSIONED: dict[str, Callable[[str], Subject]] = {"unsloth-zoo": UnslothZoo}
+_PLAIN: dict[str, Callable[[], Subject]] = {
+    "hf": HfTrainer,
+    "plain": PlainLoop,
+    "accelerate": AccelerateDocs,
+    "fused": FusedLoop,
+}
+_VERSIONED: dict[str, Callable[[str], Subject]] = {
+    "unsloth-zoo": UnslothZoo,
+    "fault": seeded_fault,
+    "unusual": unusual_loop,
+}
 
 
 def subject_names() -> tuple[str, ...]:

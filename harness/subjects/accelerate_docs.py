@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...scenarios import DatasetKind, LossProtocol, Scenario
+from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
 from ..ledger import Claims
-from ..running.environment import Environment
+from .environment import Environment
 from .subject import Bench, common_limits, schedule_limits
 
 __all__ = ["AccelerateDocs"]
@@ -46,7 +46,10 @@ class AccelerateDocs:
         optimizer = build_optimizer(scenario, bench.model)
         schedule = build_schedule(scenario, optimizer, target)
         journal = Journal(bench, per_epoch, target)
-        accelerator = Accelerator(gradient_accumulation_steps=scenario.grad_accum, cpu=True)
+        precision = {Precision.FP32: "no", Precision.BF16: "bf16"}[scenario.precision]
+        accelerator = Accelerator(
+            gradient_accumulation_steps=scenario.grad_accum, mixed_precision=precision, cpu=True
+        )
         model, optimizer, loader, schedule = accelerator.prepare(bench.model, optimizer, loader, schedule)
 
         passes, norm = 0, None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...scenarios import DatasetKind, LossProtocol, Scenario
 from ..ledger import Claims
-from ..running.environment import Environment
+from .environment import Environment
 from .subject import Bench, common_limits, schedule_limits
 
 __all__ = ["HfTrainer"]
@@ -35,7 +35,7 @@ class HfTrainer:
         empty = scenario.drop_last and scenario.rows < scenario.per_device_batch_size
         if empty and not scenario.max_steps and scenario.dataset is DatasetKind.SIZED:
             return "drop_last leaves no micro-batch: Trainer refuses a loader of length 0 without max_steps"
-        return common_limits(scenario) or schedule_limits(scenario, self.contract)
+        return common_limits(scenario, contract=self.contract) or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:
         """Construct a Trainer by its public arguments and call `train()`."""
@@ -52,8 +52,18 @@ class HfTrainer:
             callbacks=[ClaimsCallback(bench.claims)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=bench.resume)
         return claims_of_state(trainer, bench.claims, scenario)
+
+
+def _token_losses(outputs: Any, labels: Any) -> Any:
+    """Return the loss of every label: from the tracer, or by cross entropy from a model's logits."""
+    if hasattr(outputs, "token_losses"):
+        return outputs.token_losses
+    from torch.nn.functional import cross_entropy
+
+    logits = outputs.logits[:, :-1].float()
+    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="none")
 
 
 def _trainer_class(protocol: LossProtocol) -> Any:
@@ -71,7 +81,7 @@ def _trainer_class(protocol: LossProtocol) -> Any:
             outputs = model(**inputs)
             if num_items_in_batch is None:  # evaluation
                 num_items_in_batch = (inputs["labels"][..., 1:] != -100).sum()
-            loss = outputs.token_losses.sum() / num_items_in_batch
+            loss = _token_losses(outputs, inputs["labels"]).sum() / num_items_in_batch
             return (loss, outputs) if return_outputs else loss
 
     return OverriddenLossTrainer

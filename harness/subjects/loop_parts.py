@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import get_scheduler
 
-from ...scenarios import OptimizerName, Scenario
+from ...scenarios import OptimizerName, Precision, Scenario
 from ..ledger import Claims, LogEntry
 from .subject import Bench
 
-__all__ = ["Journal", "build_optimizer", "build_schedule", "label_tokens", "length_of", "loader_of", "target_of"]
+__all__ = [
+    "Journal",
+    "autocast_of",
+    "build_optimizer",
+    "build_schedule",
+    "label_tokens",
+    "last_checkpoint",
+    "length_of",
+    "loader_of",
+    "target_of",
+]
+
+_STATE = "loop.pt"
 
 
 def loader_of(bench: Bench) -> DataLoader[Any]:
@@ -62,11 +76,33 @@ def label_tokens(batch: dict[str, torch.Tensor]) -> int:
     return int((batch["labels"][..., 1:] != -100).sum())
 
 
-class Journal:
-    """Counts updates and does what is due after one: log, evaluation, checkpoint, in that order."""
+def autocast_of(scenario: Scenario) -> torch.autocast:
+    """Return the context of a forward."""
+    dtype = torch.float16 if scenario.precision is Precision.FP16 else torch.bfloat16
+    return torch.autocast("cpu", dtype, enabled=scenario.precision is not Precision.FP32)
 
-    def __init__(self, bench: Bench, per_epoch: int | None, target: int) -> None:
+
+def last_checkpoint(output_dir: Path) -> Path:
+    """Return the newest `checkpoint-N` of a directory."""
+    return max(output_dir.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+class Journal:
+    """Counts updates and does what is due after one: log, evaluation, checkpoint, in that order.
+
+    Args:
+        bench: what is trained.
+        per_epoch: micro-batches of a pass, None where unknown. target: optimizer steps to make.
+        parts: what a checkpoint holds beside the model, by name; each has `state_dict` and `load_state_dict`. Without
+            parts it holds the model alone.
+    """
+
+    def __init__(
+        self, bench: Bench, per_epoch: int | None, target: int, parts: Mapping[str, Any] | None = None
+    ) -> None:
         self.updates = 0
+        self._parts = parts
+        self._planned = target
         self._bench = bench
         self._per_epoch = per_epoch
         self._target = target
@@ -83,8 +119,32 @@ class Journal:
         """Add what one micro-batch contributes to the loss of its window."""
         self._interval_loss += loss
 
-    def updated(self, *, passes: int, done: int, rate: float, norm: torch.Tensor | None) -> None:
-        """One more update, `done` micro-batches into the pass after `passes` complete ones."""
+    def suppressed(self) -> None:
+        """An attempt that the grad scaler suppressed: it is no update, and asked for epochs, none makes up for it."""
+        if not self._bench.scenario.max_steps:
+            self._target -= 1
+
+    def restore(self, checkpoint: Path) -> dict[str, Any]:
+        """Put all parts where a checkpoint found them, and return the place in the data that it holds."""
+        state = torch.load(checkpoint / _STATE, weights_only=True)
+        for name, part in (self._parts or {}).items():
+            part.load_state_dict(state["parts"][name])
+        for name, value in state["journal"].items():
+            setattr(self, name, value)
+        place: dict[str, Any] = state["place"]
+        return place
+
+    def updated(
+        self,
+        *,
+        passes: int,
+        done: int,
+        rate: float,
+        norm: torch.Tensor | None,
+        place: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One more update, `done` micro-batches into the pass after `passes` complete ones; `place` is what the loop
+        needs to find its place in the data again."""
         scenario, claims = self._bench.scenario, self._bench.claims
         self.updates += 1
         if self._per_epoch is not None:
@@ -104,7 +164,7 @@ class Journal:
             self._evaluate()
             claims.evaluated(self.updates)
         if self._is_due(scenario.save_steps):
-            self._bench.model.save_pretrained(self._bench.output_dir / f"checkpoint-{self.updates}")
+            self._save(self._bench.output_dir / f"checkpoint-{self.updates}", place)
             claims.saved(self.updates)
 
     def close(self, **more: Any) -> Claims:
@@ -113,12 +173,19 @@ class Journal:
         return Claims(
             global_step=self.updates,
             epoch=self._epoch,
-            planned_steps={"state": self._target},
+            planned_steps={"state": self._planned},
             log=tuple(claims.log),
             saved_at=tuple(claims.saved_at) if scenario.save_steps else None,
             evaluated_at=tuple(claims.evaluated_at) if scenario.eval_steps else None,
             **more,
         )
+
+    def _save(self, checkpoint: Path, place: Mapping[str, Any] | None) -> None:
+        self._bench.model.save_pretrained(checkpoint)
+        if self._parts is not None:
+            journal = {name: getattr(self, name) for name in ("updates", "_target", "_epoch", "_interval_loss", "_logged_at")}
+            parts = {name: part.state_dict() for name, part in self._parts.items()}
+            torch.save({"parts": parts, "journal": journal, "place": dict(place or {})}, checkpoint / _STATE)
 
     def _is_due(self, every: int) -> bool:
         return bool(every) and (self.updates % every == 0 or self.finished)

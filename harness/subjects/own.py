@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Scenario, nearest
+from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario, nearest
 from ..ledger import Claims, LogEntry
-from ..running.environment import Environment
+from .environment import Environment
 from .subject import Bench, SubjectError, common_limits
 
-__all__ = ["LoopArguments", "OwnLoop"]
+__all__ = ["LoopArguments", "OwnLoop", "loop_arguments"]
 
 
 class LoopArguments:
@@ -70,12 +70,12 @@ class OwnLoop:
             return "dataset iterable: a loop of one's own is handed sized datasets"
         if scenario.drop_last and scenario.rows < scenario.per_device_batch_size:
             return "drop_last leaves no micro-batch: what a loop should do then is its own affair"
-        return common_limits(scenario, protocols=(LossProtocol.HONOURED,))
+        return common_limits(scenario, protocols=(LossProtocol.HONOURED,), precisions=tuple(Precision))
 
     def train(self, bench: Bench) -> Claims:
         """Call the function and read what it returns."""
         function = self.load()
-        args = _arguments(bench.scenario, bench.output_dir)
+        args = loop_arguments(bench.scenario, bench.output_dir)
         claimed = function(bench.model, bench.train_dataset, args)
         saved = _checkpoints(bench.output_dir)
         return _claims(claimed, args, saved)
@@ -151,7 +151,9 @@ class _working_directory_on_path:  # noqa: N801  reads as a verb at its call
         sys.path.remove(self._added)
 
 
-def _arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
+def loop_arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
+    """Return the scenario by the names of `TrainingArguments`."""
+
     def strategy(every: int) -> str:
         return "steps" if every else "no"
 
@@ -177,6 +179,8 @@ def _arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
             "eval_steps": scenario.eval_steps,
             "seed": scenario.seed,
             "shuffle": scenario.shuffle,
+            "bf16": scenario.precision is Precision.BF16,
+            "fp16": scenario.precision is Precision.FP16,
         }
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ...scenarios import LossProtocol, Scenario
+from ...scenarios import LossProtocol, Precision, Scenario
 from ..ledger import Claims
-from ..running.environment import Environment
+from .environment import Environment
 from .subject import Bench, common_limits, schedule_limits
 
 __all__ = ["PlainLoop"]
@@ -28,53 +29,80 @@ class PlainLoop:
     def supports(self, scenario: Scenario) -> str | None:
         """One rank; the loss comes from the model."""
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        return common_limits(scenario, protocols=protocols) or schedule_limits(scenario, self.contract)
+        limits = common_limits(scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract)
+        return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:
         """Train as the scenario asks."""
         import torch
         from torch.nn.utils import clip_grad_norm_
 
-        from .loop_parts import Journal, build_optimizer, build_schedule, label_tokens, length_of, loader_of, target_of
+        from .loop_parts import (
+            Journal,
+            autocast_of,
+            build_optimizer,
+            build_schedule,
+            label_tokens,
+            last_checkpoint,
+            length_of,
+            loader_of,
+            target_of,
+        )
 
         scenario, model = bench.scenario, bench.model
         loader = loader_of(bench)
         target = target_of(scenario, length_of(loader))
         optimizer = build_optimizer(scenario, model)
         schedule = build_schedule(scenario, optimizer, target)
-        journal = Journal(bench, length_of(loader), target)
+        scaler = torch.amp.GradScaler("cpu", enabled=scenario.precision is Precision.FP16)
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+        journal = Journal(bench, length_of(loader), target, parts)
 
-        passes = tokens_seen = 0
+        passes = skip = tokens_seen = 0
+        if bench.resume:
+            place = journal.restore(last_checkpoint(bench.output_dir))
+            passes, skip, tokens_seen = place["passes"], place["done"], place["tokens_seen"]
+            loader.generator.set_state(place["order"])
         model.train()
         while not journal.finished:
-            done = 0
-            for done, window in windows_of(loader, scenario.grad_accum):
+            order = loader.generator.get_state()  # the pass draws its order from it
+            done = skip
+            for done, window in windows_of(loader, scenario.grad_accum, skip):
                 total = sum(label_tokens(batch) for batch in window)
                 for batch in window:
                     # The model returns the mean over the micro-batch's own label tokens.
-                    loss = model(**batch).loss * (label_tokens(batch) / total)
-                    loss.backward()
+                    with autocast_of(scenario):
+                        loss = model(**batch).loss * (label_tokens(batch) / total)
+                    scaler.scale(loss).backward()
                     journal.add_loss(loss.item())
                     tokens_seen += int(batch["attention_mask"].sum())
+                scaler.unscale_(optimizer)
                 norm = clip_grad_norm_(model.parameters(), scenario.max_grad_norm or torch.inf)
                 (rate, *_) = schedule.get_last_lr()
-                optimizer.step()
-                schedule.step()
+                scale = scaler.get_scale()
+                scaler.step(optimizer)
+                scaler.update()
                 optimizer.zero_grad()
-                journal.updated(passes=passes, done=done, rate=rate, norm=norm)
+                if scaler.get_scale() < scale:
+                    journal.suppressed()  # an infinity in float16: the optimizer was not called
+                else:
+                    schedule.step()
+                    place = {"passes": passes, "done": done, "tokens_seen": tokens_seen, "order": order}
+                    journal.updated(passes=passes, done=done, rate=rate, norm=norm, place=place)
                 if journal.finished:
                     break
             if not done:
                 break  # an iterable dataset that yields nothing
-            passes += 1
+            passes, skip = passes + 1, 0
         return journal.close(input_tokens=tokens_seen)
 
 
-def windows_of(loader: Iterable[Any], grad_accum: int) -> Iterator[tuple[int, list[Any]]]:
-    """Yield (micro-batches done, window): `grad_accum` micro-batches at a time, the last window may be short."""
+def windows_of(loader: Iterable[Any], grad_accum: int, skip: int) -> Iterator[tuple[int, list[Any]]]:
+    """Yield (micro-batches done, window) after the first `skip` micro-batches: `grad_accum` of them at a time, the last
+    window may be short."""
     window: list[Any] = []
-    done = 0
-    for done, batch in enumerate(loader, start=1):  # noqa: B007  used after the loop
+    done = skip
+    for done, batch in enumerate(itertools.islice(loader, skip, None), start=skip + 1):  # noqa: B007  used after the loop
         window.append(batch)
         if len(window) == grad_accum:
             yield done, window

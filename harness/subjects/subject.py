@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from ...scenarios import LossProtocol, LrSchedule, Precision, Scenario, Tier
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
-from ..running.environment import Environment
+from .environment import Environment
 
 __all__ = ["Bench", "ClaimsInProgress", "Subject", "SubjectError", "common_limits", "schedule_limits"]
 
@@ -40,6 +40,12 @@ class ClaimsInProgress:
         self.saved_at.append(global_step)
         self.recorder.saved(global_step)
 
+    def rewind(self, global_step: int) -> None:
+        """Forget what was claimed after a checkpoint: the run was interrupted and goes on from there."""
+        self.log[:] = [entry for entry in self.log if entry.global_step is None or entry.global_step <= global_step]
+        self.saved_at[:] = [at for at in self.saved_at if at <= global_step]
+        self.evaluated_at[:] = [at for at in self.evaluated_at if at <= global_step]
+
     def evaluated(self, global_step: int) -> None:
         """The trainer ended an evaluation."""
         self.evaluated_at.append(global_step)
@@ -55,6 +61,7 @@ class Bench:
             `default_collate` can stack.
         output_dir: an empty directory, removed after the cell.
         claims: where the subject's hooks write what the trainer says along the way.
+        resume: go on from the newest checkpoint in `output_dir`, by the trainer's own means.
     """
 
     scenario: Scenario
@@ -63,6 +70,7 @@ class Bench:
     eval_dataset: Any
     output_dir: Path
     claims: ClaimsInProgress
+    resume: bool = False
 
 
 @runtime_checkable
@@ -96,21 +104,42 @@ class Subject(Protocol):
         """Train as the scenario asks and return what the trainer claims."""
 
 
-def common_limits(scenario: Scenario, *, protocols: tuple[LossProtocol, ...] = tuple(LossProtocol)) -> str | None:
+def common_limits(
+    scenario: Scenario,
+    *,
+    protocols: tuple[LossProtocol, ...] = tuple(LossProtocol),
+    precisions: tuple[Precision, ...] = (Precision.FP32, Precision.BF16),
+    contract: str | None = None,
+) -> str | None:
     """Return a limit that several subjects share, or None.
 
     Args:
         scenario: what is asked for.
         protocols: the loss protocols that the subject's loop can be paired with.
+        precisions: those that it can train in on a CPU.
+        contract: names the contract that says how long a run is, where the subject can resume one; None where not.
     """
     if scenario.ranks > 1:
         return "one process only: ranks > 1 needs a launcher"
-    if scenario.resume_at is not None:
-        return "no resume"
+    if scenario.resume_at is not None and (reason := _resume_limit(scenario, contract)):
+        return reason
     if scenario.loss_protocol not in protocols:
         return f"loss protocol {scenario.loss_protocol.value}: the loop takes its loss from the model"
     if scenario.tier is Tier.TRACE and scenario.precision is not Precision.FP32:
         return f"precision {scenario.precision.value}: the tracer's books are exact in float64 only"
+    if scenario.precision not in precisions:
+        return f"precision {scenario.precision.value}: refused on a CPU"
+    return None
+
+
+def _resume_limit(scenario: Scenario, contract: str | None) -> str | None:
+    at, T = scenario.resume_at or 0, None if contract is None else terms_of(scenario, contract_named(contract)).T
+    if T is None:
+        return "no resume"
+    if at >= T:
+        return f"resume_at {at}: the run ends after optimizer step {T}, there is nothing to interrupt"
+    if scenario.save_steps > at:
+        return f"resume_at {at}: with save_steps {scenario.save_steps} there is no checkpoint to go on from yet"
     return None
 
 

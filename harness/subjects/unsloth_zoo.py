@@ -9,7 +9,7 @@ from typing import Any
 
 from ...scenarios import DatasetKind, LossProtocol, Scenario
 from ..ledger import Claims
-from ..running.environment import Environment
+from .environment import Environment
 from .subject import Bench, SubjectError, common_limits, schedule_limits
 
 __all__ = ["UnslothZoo"]

@@ -83,7 +83,7 @@ class Collator:
                 torch.ones(length, dtype=torch.long) if mask is None else mask
                 for mask, length in zip(masks, lengths, strict=True)
             ]
-            mask_BL = _padded(whole, longest, 0)  # noqa: N806 - the name ends in the shape
+            mask_BL = _padded(whole, longest, 0)
             input_tokens = int(mask_BL.sum())
             if self.takes_mask:
                 inputs["attention_mask"] = mask_BL

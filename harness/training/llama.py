@@ -7,7 +7,6 @@ bound to single module instances by ``fuse``; the classes are never touched. Sou
 Legend: B batch, L positions, N query heads, K key heads, D head dimension, H hidden, T = B L tokens.
 """
 
-# ruff: noqa: N806 - a tensor's name ends in its shape, see the legend
 from __future__ import annotations
 
 from functools import partial

@@ -16,7 +16,7 @@ def is_lora(module: nn.Module) -> bool:
     )
 
 
-def obstacle(module: Any) -> str | None:  # noqa: PLR0911 - one return a reason
+def obstacle(module: Any) -> str | None:
     """Why the kernel cannot stand in for this layer, now.
 
     Args:

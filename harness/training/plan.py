@@ -59,10 +59,11 @@ class TrainingPlan:
 
         Returns:
             ``epoch + micro_batches_done / M``. While M is not known (the first pass over a dataset without
-            length), the divisor is that of ``Trainer``: T A, the micro-batches of the whole plan.
+            length) no fraction would be true: then the number of the pass, from 1, as an integer. (``Trainer`` divides
+            by T A, the micro-batches of the whole plan: transformers #41913.)
         """
-        length = self.micro_batches_per_epoch or known_length or self.max_steps * self.accumulation
-        return epoch + micro_batches_done / length
+        length = self.micro_batches_per_epoch or known_length
+        return epoch + micro_batches_done / length if length else epoch + 1
 
 
 def plan_training(config: TrainingConfig, *, rows: int | None, ranks: int = 1) -> TrainingPlan:

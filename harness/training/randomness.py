@@ -27,7 +27,7 @@ class RandomState:
     def capture(cls) -> RandomState:
         """Take a snapshot of this process."""
         tensors = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
             for at, state in enumerate(torch.cuda.get_rng_state_all()):
                 tensors[f"cuda:{at}"] = state
         version, words, gauss = random.getstate()

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 from ...scenarios import FirstLabel, Scenario
 from ...scenarios.lengths import label_tokens_of_row, row_length
 
-__all__ = ["EVAL_ROWS", "IGNORE_INDEX", "IterableRows", "SizedRows", "pad_token", "row_tensors"]
+__all__ = ["EVAL_ROWS", "IGNORE_INDEX", "IterableRows", "OnFetch", "OnPass", "SizedRows", "pad_token", "row_tensors"]
 
 IGNORE_INDEX = -100
 """label value that no loss counts (torch.nn.functional.cross_entropy's default)"""
@@ -20,8 +20,9 @@ EVAL_ROWS = 2
 """rows of the evaluation dataset; their ids follow those of the training rows"""
 
 Row = dict[str, Tensor]
-OnFetch = Callable[[Sequence[int]], None]
-OnPass = Callable[[], None]
+OnFetch = Callable[..., None]
+"""called with the row ids, and by an iterable dataset with the number of its pass too"""
+OnPass = Callable[[], int]
 
 
 def pad_token(scenario: Scenario) -> int:
@@ -82,7 +83,7 @@ class IterableRows(IterableDataset[Row]):
         self._on_pass = on_pass
 
     def __iter__(self) -> Iterator[Row]:
-        self._on_pass()
+        number = self._on_pass()
         for index, row in enumerate(self._rows):
-            self._on_fetch([self._first_id + index])
+            self._on_fetch([self._first_id + index], number)
             yield row

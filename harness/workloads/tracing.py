@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from ...scenarios import DatasetKind, Scenario
 from ...scenarios.lengths import label_tokens_of_row
-from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, SizedRows, pad_token, row_tensors
+from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, OnFetch, OnPass, SizedRows, pad_token, row_tensors
 from .tracer import TracerForCausalLM, build_tracer
-from .workload import Sight
+from .workload import Sight, Weighing
 
 __all__ = ["TraceWorkload"]
 
@@ -18,9 +18,8 @@ __all__ = ["TraceWorkload"]
 class TraceWorkload:
     """Tracer model, training rows `0 … rows-1` and `EVAL_ROWS` evaluation rows after them."""
 
-    def __init__(
-        self, scenario: Scenario, on_fetch: Callable[[Sequence[int]], None], on_pass: Callable[[], None]
-    ) -> None:
+    def __init__(self, scenario: Scenario, on_fetch: OnFetch, on_pass: OnPass) -> None:
+        self._scenario = scenario
         self.model: TracerForCausalLM = build_tracer(scenario)
         self._padding = pad_token(scenario)
         self._label_tokens = [
@@ -53,6 +52,15 @@ class TraceWorkload:
                     if label != IGNORE_INDEX:
                         counts[label] = counts.get(label, 0) + 1
         return Sight(rows=tuple(counts), label_tokens=tuple(counts.values()), input_tokens=tokens)
+
+    def weigh(self, model: nn.Module, rows: Sequence[int]) -> Weighing:
+        """Read the books; the tracer's gradient says by itself which rows are in it."""
+        del rows
+        return Weighing(weights=self.weights(model), residual=None)
+
+    def fresh_model(self) -> nn.Module:
+        """Return the model as it was before training, newly built."""
+        return build_tracer(self._scenario)
 
     def weights(self, model: nn.Module) -> dict[int, float] | None:
         """Read the books: minus the gradient's entry of a row over the row's label tokens."""

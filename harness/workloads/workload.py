@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Sight", "Workload"]
+from ..oracle.projection import Weighing
+
+__all__ = ["Sight", "Weighing", "Workload"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,5 +42,13 @@ class Workload(Protocol):
             input_ids: `[batch, length]` int64. labels, attention_mask: the same shape, where given.
         """
 
-    def weights(self, model: nn.Module) -> dict[int, float] | None:
-        """Return the weight of one label token of each row in the gradient that `model` holds now; None if unknown."""
+    def weigh(self, model: nn.Module, rows: Sequence[int]) -> Weighing:
+        """Return the weight of one label token of each row in the gradient that `model` holds now.
+
+        Args:
+            model: the subject's model, just before an update.
+            rows: the rows of the window.
+        """
+
+    def fresh_model(self) -> nn.Module:
+        """Return the model as it was before training, newly built."""

@@ -13,6 +13,8 @@ from torch import Tensor
 # Rows of the weight gradient that one product of half-precision matrices covers, so that the product, which
 # is added to the float32 buffer, stays small beside it.
 _SLAB_ROWS = 1 << 14
+# Since torch 2.8 a product of half-precision matrices can leave the GPU's float32 accumulator unrounded.
+_FLOAT32_PRODUCTS = hasattr(torch.ops.aten.mm, "dtype")
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -62,8 +64,8 @@ def accumulate_outer_(total_VH: Tensor, grad_CV: Tensor, hidden_CH: Tensor) -> N
         return
     for start in range(0, total_VH.shape[0], _SLAB_ROWS):
         grad_slab = grad_CV[:, start : start + _SLAB_ROWS].t()
-        if grad_CV.is_cuda:
+        if grad_CV.is_cuda and _FLOAT32_PRODUCTS:
             product = torch.mm(grad_slab, hidden_CH, out_dtype=total_VH.dtype)
-        else:  # the product of one chunk is rounded to half precision, the sum over chunks is not
+        else:  # here the product of one chunk is rounded to half precision, the sum over chunks is not
             product = torch.mm(grad_slab, hidden_CH)
         total_VH[start : start + _SLAB_ROWS].add_(product)

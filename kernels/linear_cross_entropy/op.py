@@ -151,7 +151,7 @@ def fused_linear_cross_entropy(
         label_smoothing: As in `cross_entropy`.
         z_loss: As in `cross_entropy`.
         num_items_in_batch: As in `cross_entropy`.
-        chunk_tokens: Tokens a chunk; None picks a size with 2²³ logits.
+        chunk_tokens: Tokens a chunk; None picks 2²³ logits a chunk on the CPU, 2²⁸ on CUDA.
 
     Returns:
         The loss, 0-dimensional, float32 (float64 for float64 input).

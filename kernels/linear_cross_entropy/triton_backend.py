@@ -12,8 +12,9 @@ from ..cross_entropy.options import LossOptions
 from ..cross_entropy.triton_backend import cross_entropy_backward_, row_losses
 from .gradients import Gradients
 
-# 2²⁷ logits a chunk (256 MiB in half precision): 1,024 tokens at a vocabulary of 128k keep the products large.
-CHUNK_ELEMENTS = 1 << 27
+# 2²⁸ logits a chunk (512 MiB in half precision), 2,048 tokens at a vocabulary of 128k: each chunk adds to the
+# float32 gradient of the head, which is 2 GiB at hidden 4,096, so chunks must be few.
+CHUNK_ELEMENTS = 1 << 28
 
 
 def linear_cross_entropy(

@@ -9,7 +9,10 @@ from ....scenarios import ScenarioError, nearest
 from ..books import CellBooks, Findings
 from .cadence import judge_eval, judge_log, judge_save, judge_tokens
 from .counts import judge_claim, judge_plan, judge_target
+from .numeric import judge_curve, judge_params
+from .resume import judge_resume
 from .schedule import judge_epoch, judge_schedule
+from .skip import judge_skip
 from .weights import judge_clip, judge_leak, judge_weight
 from .windows import judge_coverage, judge_remainder, judge_window
 
@@ -123,6 +126,30 @@ _ALL = (
         statement="The tokens that the trainer claims are those that it trained on, without padding.",
         formula="input tokens = Σ attention_mask",
         judge=judge_tokens,
+    ),
+    Rule(
+        rule_id="skip",
+        statement="A suppressed attempt is counted neither in global_step nor in the schedule.",
+        formula="global_step = scheduler steps = attempts - suppressed",
+        judge=judge_skip,
+    ),
+    Rule(
+        rule_id="resume",
+        statement="An interrupted and resumed run makes the updates of the uninterrupted one.",
+        formula="updates before the checkpoint + updates after it = updates of the uninterrupted run",
+        judge=judge_resume,
+    ),
+    Rule(
+        rule_id="curve",
+        statement="Loss, gradient norm and learning rate of every update are those of the replayed windows, to rounding.",
+        formula="|value - value_float64| ≤ 8 · max over updates so far of |value_own - value_float64|",
+        judge=judge_curve,
+    ),
+    Rule(
+        rule_id="params",
+        statement="The final parameters are those of the replayed windows, to rounding.",
+        formula="|θ - θ_float64| ≤ 8 · |θ_own - θ_float64|",
+        judge=judge_params,
     ),
 )
 

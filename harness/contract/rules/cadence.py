@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
+from ....scenarios import LossProtocol
 from ...ledger import LogEntry, Update
 from ..books import CellBooks, Finding, Findings, NotJudged
 from ..contracts import LoggedLoss
+from .weights import clip_factor, unclipped_weights
 
 __all__ = ["judge_eval", "judge_log", "judge_save", "judge_tokens"]
 
@@ -23,8 +26,11 @@ def judge_log(books: CellBooks) -> Findings:
     if not every:
         return NotJudged(reason="logging_steps = 0: no log was asked for")
     at = [entry.global_step for entry in entries if entry.loss is not None]
+    if at and all(step is None for step in at):
+        return NotJudged(reason="no log entry says at which step it was written")
     due = list(range(every, done + 1, every))
-    if "logging_steps" not in books.claimed.unread and at not in (due, [*due, done]):
+    with_last = due if done in due else [*due, done]
+    if "logging_steps" not in books.claimed.unread and at not in (due, with_last):
         return [_cadence_finding("log", f"every {every} optimizer steps", at, due)]
     last = 0
     for entry in entries:
@@ -32,7 +38,7 @@ def judge_log(books: CellBooks) -> Findings:
             continue
         since = books.observed.done[last : entry.global_step]
         last = entry.global_step
-        for found in (_loss(books, entry, since), _rate(books, entry), _norm(entry, since[-1])):
+        for found in (_loss(books, entry, since), _rate(books, entry), _norm(books, entry, since[-1])):
             if found is not None:
                 return [found]
     return []
@@ -114,29 +120,52 @@ def _cadence_finding(what: str, promise: str, at: Sequence[int | None], due: Seq
 
 
 def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding | None:
-    fed = [_fed_loss(update) for update in since]
-    known = [value for value in fed if value is not None]
-    if entry.loss is None or len(known) < len(fed) or not known:
+    allowed: list[float] = []
+    for fed in ([_weighted_loss(books, update) for update in since], [_scaled_loss(update) for update in since]):
+        known = [value for value in fed if value is not None]
+        if not known or len(known) < len(fed):
+            continue
+        by_tokens = books.contract.logged_loss is LoggedLoss.TOKEN_MEAN_SINCE_LAST_LOG
+        shares = [update.label_tokens if by_tokens else 1 for update in since]
+        allowed.append(sum(map(operator.mul, known, shares)) / (sum(shares) or 1))
+        if books.contract.logged_loss is LoggedLoss.MEAN_OR_LAST:
+            allowed.append(known[-1])
+    if entry.loss is None or not allowed:
         return None
-    mean = sum(known) / len(known)
-    allowed = [mean]
-    if books.contract.logged_loss is LoggedLoss.MEAN_OR_LAST:
-        allowed.append(known[-1])
+    mean = allowed[0]
     slack = 0.5 * 10.0**-books.contract.logged_decimals if books.contract.logged_decimals is not None else 0.0
     if any(abs(entry.loss - value) <= FLOAT32 * abs(value) + slack for value in allowed):
         return None
     return Finding(
         expected=f"logged loss {mean:.6g} at {entry.global_step}",
         got=f"logged loss {entry.loss:.6g}",
-        formula=f"mean over {len(known)} update{'s' if len(known) > 1 else ''} of Σ scale·loss = {mean:.6g}",
+        formula=f"mean over {len(since)} update{'s' if len(since) > 1 else ''} of Σ weight·token loss = {mean:.6g}",
         event=None,
         update=entry.global_step,
         text=f"the log entry of optimizer step {entry.global_step} carries loss {entry.loss:.6g}",
     )
 
 
-def _fed_loss(update: Update) -> float | None:
-    """The loss whose gradient the update used: the sum of its micro-batches' losses, as scaled on their way back."""
+def _weighted_loss(books: CellBooks, update: Update) -> float | None:
+    """The loss whose gradient the update used, by the books: every token loss with its weight, however the loop
+    came to it (it may scale gradients instead of losses)."""
+    weights = unclipped_weights(books, update)
+    if weights is None:
+        return None
+    total = 0.0
+    for item in update.window:
+        own = sum(item.label_tokens)
+        of_rows = {weights.get(row, 0.0) for row, tokens in zip(item.rows, item.label_tokens, strict=True) if tokens}
+        if item.loss is None or not own or not max(of_rows) - min(of_rows) <= FLOAT32 * max(of_rows):
+            return None  # rows of one micro-batch that weigh differently: its loss alone does not say the sum
+        honours = books.scenario.loss_protocol in (LossProtocol.HONOURED, LossProtocol.OVERRIDDEN)
+        token_losses = item.loss * (item.divisor if honours and item.divisor else own)
+        total += token_losses * max(of_rows)
+    return total
+
+
+def _scaled_loss(update: Update) -> float | None:
+    """The same by the loop: the sum of its micro-batches' losses, as scaled on their way back."""
     parts = [
         None if item.loss is None or item.scale is None else item.loss * item.scale for item in update.window
     ]
@@ -166,9 +195,15 @@ def _rate(books: CellBooks, entry: LogEntry) -> Finding | None:
     )
 
 
-def _norm(entry: LogEntry, update: Update) -> Finding | None:
-    before = update.clip.total_norm if update.clip else update.grad_norm
-    if entry.grad_norm is None or before is None or abs(entry.grad_norm - before) <= FLOAT32 * abs(before):
+def _norm(books: CellBooks, entry: LogEntry, update: Update) -> Finding | None:
+    before, limit = (update.clip.total_norm if update.clip else update.grad_norm), books.scenario.max_grad_norm
+    if entry.grad_norm is None or before is None:
+        return None
+    allowed = [before]
+    if update.clip is None and limit and entry.grad_norm > limit:
+        # A loop that clips by its own code: the norm that was logged must be the one that gives what was seen.
+        allowed.append(before / clip_factor(limit, entry.grad_norm))
+    if any(abs(entry.grad_norm - norm) <= FLOAT32 * abs(norm) for norm in allowed):
         return None
     return Finding(
         expected=f"logged grad norm {before:.6g} at {update.index}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 from ....scenarios import LrSchedule
 from ...ledger import Update
 from ..books import CellBooks, Finding, Findings, NotJudged
 
-__all__ = ["claimed_epoch_holds", "epoch_after", "judge_epoch", "judge_schedule"]
+__all__ = ["claimed_epoch_holds", "judge_epoch", "judge_schedule", "micro_batches_after"]
 
 RATE = 1e-12
 """the schedule is evaluated with the same float64 operations; a loop that writes them in another order differs
@@ -23,7 +26,7 @@ def judge_schedule(books: CellBooks) -> Findings:
         return NotJudged(reason=reason)
     head = f"lr = {scenario.learning_rate:g}·{scenario.lr_schedule.value}"
     for update, want in zip(observed.done, expected.learning_rates, strict=False):
-        wrong = [rate for rate in update.learning_rates if abs(rate - want) > RATE * scenario.learning_rate]
+        wrong = [rate for rate in update.learning_rates if not abs(rate - want) <= RATE * scenario.learning_rate]
         if wrong:
             return [
                 Finding(
@@ -61,16 +64,17 @@ def judge_epoch(books: CellBooks) -> Findings:
         claims = [
             (entry.epoch, observed.done[entry.global_step - 1], None)
             for entry in claimed.log or ()
-            if entry.epoch is not None and entry.global_step and entry.global_step <= len(observed.done)
+            if entry.epoch is not None and 0 < (entry.global_step or 0) <= len(observed.done)
         ]
     if claimed.epoch is not None:
         claims.append((claimed.epoch, observed.done[-1], None))
     if not claims:
         return NotJudged(reason="the trainer claims no epoch")
+    done_after = micro_batches_after(books)
     for epoch, update, event in claims:
         if not update.window:
             continue
-        done = epoch_after(books, update)
+        done = done_after[update.event]
         if claimed_epoch_holds(epoch, done / M):
             continue
         whole, part = divmod(done, M)
@@ -87,22 +91,22 @@ def judge_epoch(books: CellBooks) -> Findings:
     return []
 
 
-def epoch_after(books: CellBooks, update: Update) -> int:
-    """Return the micro-batches of complete passes and of the current one that were done after an update."""
-    last = update.window[-1]
-    in_pass = sum(
-        micro_batch.epoch == last.epoch and micro_batch.index <= last.index
-        for item in books.observed.updates
-        if item.event <= update.event
-        for micro_batch in item.window
-    )
-    return last.epoch * books.expected.terms.M + in_pass
+def micro_batches_after(books: CellBooks) -> dict[int, int]:
+    """Return, by the event of an update, the micro-batches that were done after it: complete passes and the current."""
+    in_pass: Counter[int] = Counter()
+    done: dict[int, int] = {}
+    for update in books.observed.updates:
+        in_pass.update(micro_batch.epoch for micro_batch in update.window)
+        if update.window:
+            epoch = update.window[-1].epoch
+            done[update.event] = epoch * books.expected.terms.M + in_pass[epoch]
+    return done
 
 
 def claimed_epoch_holds(claim: float, truth: float) -> bool:
-    """Whether a claimed epoch is true: a float to rounding, an integer as the number of a pass."""
+    """Whether a claimed epoch is true: a float to rounding, an integer as the number of a pass, from 0 or from 1."""
     if isinstance(claim, int):
-        return int(truth) <= claim <= -int(-truth // 1)
+        return math.ceil(truth) - 1 <= claim <= math.ceil(truth)
     return abs(claim - truth) <= FRACTION
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from ....scenarios import ModelKind, Precision
 from ...ledger import Update
 from ..books import CellBooks, Finding, Findings, NotJudged
 from ..contracts import Reduction
+from ..reduction import clip_factor, window_weights
 
-__all__ = ["judge_clip", "judge_leak", "judge_weight"]
+__all__ = ["clip_factor", "judge_clip", "judge_leak", "judge_weight", "unclipped_weights"]
 
 RELATIVE = 1e-9
 """Weights are float64 sums of at most some thousand terms of one sign, each with a handful of roundings of
@@ -19,12 +21,26 @@ _NO_WEIGHTS = NotJudged(reason="the ledger has no weight books (they need the tr
 _CLIP_EPSILON = 1e-6
 """torch.nn.utils.clip_grad_norm_ divides by (norm + 1e-6)"""
 
+PROJECTED = {Precision.FP32: 1e-4, Precision.BF16: 2e-2, Precision.FP16: 5e-3}
+"""How far a weight by projection may be off, as a share of itself. The gradient that is weighed is rounded (2^-24, 2^-9
+and 2^-12 an element), and so are those of the replayed rows under autocast. What rounding does to weights and residual
+was measured (design/numeric.md); the limit is some ten times the worst seen. One label token more or less in a window of
+N changes every weight by 1/N: in bf16 that is seen up to N = 50, in fp32 up to 10,000."""
+
+RESIDUAL = {Precision.FP32: 1e-4, Precision.BF16: 5e-2, Precision.FP16: 1e-2}
+"""How much of the gradient's norm may be explained by no weighting of the rows: rounding, and ten times the worst seen"""
+
 
 def judge_weight(books: CellBooks) -> Findings:
     """Every label token of a window weighs what the contract's reduction says, all the same for a token mean."""
     if not _has_weights(books):
         return _NO_WEIGHTS
+    tolerance = _tolerance(books)
     for update in books.observed.done:
+        if update.weights is None and update.residual is None:
+            continue  # not one of the updates that were sampled
+        if math.isnan(update.residual or 0.0):
+            return [_residual_finding(books, update)]
         expected = _expected_weights(books, update)
         factor = _clip_factor(books, update, expected)
         if factor == 0.0 or not expected:
@@ -33,10 +49,12 @@ def judge_weight(books: CellBooks) -> Findings:
         wrong = [
             row
             for row, weight in expected.items()
-            if not _close(weights.get(row, 0.0) / factor, weight)
+            if not _close(weights.get(row, 0.0) / factor, weight, tolerance)
         ]
         if wrong:
             return [_weight_finding(books, update, expected, wrong[0], weights.get(wrong[0], 0.0) / factor)]
+        if (update.residual or 0.0) > RESIDUAL[books.scenario.precision]:
+            return [_residual_finding(books, update)]
     return []
 
 
@@ -44,9 +62,13 @@ def judge_leak(books: CellBooks) -> Findings:
     """A fetched row enters one update only: no row weighs in an update whose window it is not in."""
     if not _has_weights(books):
         return _NO_WEIGHTS
+    by_projection = books.scenario.model is not ModelKind.TRACER
     for update in books.observed.done:
         own = set(update.rows)
-        foreign = {row: weight for row, weight in (update.weights or {}).items() if row not in own}
+        least = _tolerance(books) * max(map(abs, (update.weights or {}).values()), default=0.0) if by_projection else 0.0
+        foreign = {
+            row: weight for row, weight in (update.weights or {}).items() if row not in own and abs(weight) > least
+        }
         if foreign:
             row, weight = next(iter(foreign.items()))
             return [
@@ -68,12 +90,16 @@ def judge_clip(books: CellBooks) -> Findings:
     if limit and "max_grad_norm" in books.claimed.unread:
         return NotJudged(reason="the loop never reads args.max_grad_norm")
     for update in books.observed.done:
+        if early := _early_clip(update):
+            return [early]
         norm = update.grad_norm
         if norm is None:
             return NotJudged(reason="the gradient norm at the optimizer was not observed")
         clip = update.clip
         before = clip.total_norm if clip else norm
-        after = before * min(1.0, limit / (before + _CLIP_EPSILON)) if limit else before
+        after = before
+        for _ in update.whole_clips or ("none seen",):  # a second clip of the whole window changes next to nothing
+            after *= clip_factor(limit, after) if limit else 1.0
         if _close(norm, after, 1e-6) or (limit and not clip and norm <= limit * (1 + 1e-6)):
             continue  # norms are summed in the gradients' dtype, float32 at the least: hence 1e-6
         return [
@@ -92,44 +118,89 @@ def judge_clip(books: CellBooks) -> Findings:
     return []
 
 
+def unclipped_weights(books: CellBooks, update: Update) -> dict[int, float] | None:
+    """Return the weights of an update as they were before clipping; None if unknown or clipped to nothing."""
+    factor = _clip_factor(books, update, _expected_weights(books, update))
+    if update.weights is None or factor == 0.0:
+        return None
+    return {row: weight / factor for row, weight in update.weights.items()}
+
+
+def _early_clip(update: Update) -> Finding | None:
+    """Find a clip that scaled the gradient of an incomplete window."""
+    size = len(update.window)
+    for point in update.clips:
+        clipped = point.clipped
+        if point.micro_batches < size and clip_factor(clipped.max_norm, clipped.total_norm) < 1.0:
+            return Finding(
+                expected=f"one clip, of the gradient of all {size} micro-batches",
+                got=f"a clip after {point.micro_batches} of {size} micro-batches",
+                formula=f"norm · min(1, max_grad_norm / (norm + 1e-6)), norm over the window of {size} micro-batches",
+                event=point.event,
+                update=update.index,
+                text=f"before optimizer step {update.index} the gradient of {point.micro_batches} of {size} micro-batches "
+                f"was clipped from norm {clipped.total_norm:.6g} to {clipped.max_norm:g}",
+            )
+    return None
+
+
 def _has_weights(books: CellBooks) -> bool:
-    return all(update.weights is not None for update in books.observed.done)
+    if books.scenario.model is ModelKind.TRACER:
+        return all(update.weights is not None for update in books.observed.done)
+    known = [update for update in books.observed.done if update.weights is not None or update.residual is not None]
+    return bool(known) or not books.observed.done
+
+
+def _tolerance(books: CellBooks) -> float:
+    return RELATIVE if books.scenario.model is ModelKind.TRACER else PROJECTED[books.scenario.precision]
+
+
+def _residual_finding(books: CellBooks, update: Update) -> Finding:
+    residual, limit = update.residual, RESIDUAL[books.scenario.precision]
+    return Finding(
+        expected=f"a gradient that is a weighting of the window's rows, to {limit:g} of its norm",
+        got=f"{residual:.3g} of its norm is explained by no weighting",
+        formula="residual = |g - Σ wᵢ·gᵢ| / |g|, gᵢ = ∇Σ token losses of row i, w by least squares",
+        event=update.event,
+        update=update.index,
+        text=f"the gradient of optimizer step {update.index} is none of these rows alone",
+        value=residual,
+        due=0.0,
+    )
 
 
 def _expected_weights(books: CellBooks, update: Update) -> dict[int, float]:
-    """Weight of one label token of each row of the window; rows without label tokens are left out."""
-    reduction = books.contract.reduction[books.scenario.loss_protocol]
-    total, size = update.label_tokens, len(update.window)
-    weights: dict[int, float] = {}
-    for micro_batch in update.window:
-        own = sum(micro_batch.label_tokens)
-        divisor = {
-            Reduction.TOKEN_MEAN: total,
-            Reduction.MEAN_OF_MEANS: own * size,
-            Reduction.MEAN_OVER_ACCUM: own * books.scenario.grad_accum,
-        }[reduction]
-        for row, tokens in zip(micro_batch.rows, micro_batch.label_tokens, strict=True):
-            if tokens:
-                weights[row] = weights.get(row, 0.0) + 1.0 / divisor
-    return weights
+    return window_weights(books.contract, books.scenario, update)
 
 
 def _clip_factor(books: CellBooks, update: Update, expected: dict[int, float]) -> float:
-    """What clipping multiplied the gradient with: from the clip that was seen, or, where a loop clips by its own
-    code, the factor that the contract predicts if the gradient's norm has it."""
-    clip, limit = update.clip, books.scenario.max_grad_norm
-    if clip is not None:
-        return min(1.0, clip.max_norm / (clip.total_norm + _CLIP_EPSILON))
+    """What clipping multiplied the gradient with: from the clips that were seen, or, where a loop clips by its own
+    code, the ratio of the norms if it is the one that the contract predicts."""
+    limit = books.scenario.max_grad_norm
+    if update.whole_clips:
+        return math.prod(clip_factor(clip.max_norm, clip.total_norm) for clip in update.whole_clips)
     if not limit or update.grad_norm is None:
         return 1.0
+    if books.scenario.model is not ModelKind.TRACER:
+        return _replayed_clip_factor(books, update)
     tokens = {
         row: count
         for micro_batch in update.window
         for row, count in zip(micro_batch.rows, micro_batch.label_tokens, strict=True)
     }
     norm = math.sqrt(sum((weight * tokens[row]) ** 2 for row, weight in expected.items()))
-    factor = min(1.0, limit / (norm + _CLIP_EPSILON))
-    return factor if _close(update.grad_norm, norm * factor, 1e-5) else 1.0
+    # Own code may leave out torch's 1e-6, hence 1e-5; within it the ratio is the loop's, so that weights stay exact.
+    is_clipped = norm > limit and _close(update.grad_norm, norm * clip_factor(limit, norm), 1e-5)
+    return update.grad_norm / norm if is_clipped else 1.0
+
+
+def _replayed_clip_factor(books: CellBooks, update: Update) -> float:
+    """The same for a real model, whose norm before clipping is known from the replay."""
+    limit, replay, norm = books.scenario.max_grad_norm, books.replay, update.grad_norm
+    if replay is None or update.index > replay.updates or norm is None:
+        return 1.0
+    before = replay.own.grad_norms[update.index - 1] or 0.0
+    return norm / before if before > limit and _close(norm, limit, PROJECTED[books.scenario.precision]) else 1.0
 
 
 def _weight_finding(

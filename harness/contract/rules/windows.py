@@ -17,8 +17,13 @@ def judge_window(books: CellBooks) -> Findings:
     """No window is longer than A, and the windows partition the epoch."""
     parting = _parting(books)
     if parting is None or parting.is_remainder:
-        too_long = [item for item in books.observed.updates if len(item.window) > books.scenario.grad_accum]
-        return [_size_finding(books, too_long[0], None)] if too_long else []
+        updates = books.observed.updates
+        for update in updates:
+            if len(update.window) > books.scenario.grad_accum:
+                return [_size_finding(books, update, None)]
+            if books.contract.windows is Windows.PER_EPOCH and len({item.epoch for item in update.window}) > 1:
+                return [_straddle_finding(books, update)]
+        return []
     if parting.update is None:
         return []  # windows that never came are the target's matter
     return [_size_finding(books, parting.update, parting.expected)]
@@ -72,7 +77,7 @@ def judge_coverage(books: CellBooks) -> Findings:
     )
     for epoch, micro_batches in sorted(passes.items()):
         counts = Counter(row for item in micro_batches for row in item.rows)
-        row, times = max(counts.items(), key=lambda item: item[1])
+        row, times = max(counts.items(), key=lambda item: item[1], default=(0, 0))
         if times > 1:
             again = [item for item in micro_batches if row in item.rows][1:] or micro_batches
             return [_row_finding(books, epoch, f"row {row} {times} times", again[0], f"row {row} again")]
@@ -128,6 +133,19 @@ def _size_finding(books: CellBooks, update: Update, expected: int | None) -> Fin
         f"(rows {_few(update.rows)})",
         value=size,
         due=expected,
+    )
+
+
+def _straddle_finding(books: CellBooks, update: Update) -> Finding:
+    epochs = sorted({item.epoch + 1 for item in update.window})
+    first = next(item for item in update.window if item.epoch + 1 == epochs[-1])
+    return Finding(
+        expected="micro-batches of one epoch in a window",
+        got=f"a window over epochs {epochs[0]} and {epochs[-1]}",
+        formula=f"windows partition the epoch of M = {books.expected.terms.M} micro-batches",
+        event=first.event,
+        update=update.index,
+        text=f"optimizer step {update.index} took micro-batch {first.index} of epoch {epochs[-1]} into its window",
     )
 
 

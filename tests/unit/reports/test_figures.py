@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import pytest
-from stepaudit.reports.examples import examples_of
+from stepaudit.reports.exhibits import exhibits_of
 from stepaudit.reports.figures import loss_figure, matrix_figure, step_cells, steps_figure
 from stepaudit.reports.overview import matrix
 
@@ -14,8 +14,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def examples(founding, verdicts):
-    return examples_of(founding, verdicts.lookup_for(founding))
+def exhibits(founding, verdicts):
+    return exhibits_of(founding, verdicts.lookup_for(founding))
 
 
 def texts(drawing):
@@ -35,9 +35,9 @@ def test_only_cells_whose_steps_part_are_shown(founding):
     assert rules == {"target", "plan", "claim"}
 
 
-def test_loss_lays_the_reference_over_the_subject(examples):
+def test_loss_lays_the_reference_over_the_subject(exhibits):
     """The curve names both runs with their updates and marks where the contract ends."""
-    found = texts(loss_figure(examples[0]))
+    found = texts(loss_figure(exhibits[0]))
     assert "unsloth-zoo@2024.10.0 (16 updates)" in found
     assert "hf (8 updates)" in found
     assert "contract ends at 8" in found
@@ -48,9 +48,9 @@ def test_matrix_counts(founding):
     assert "✗ 2/3" in texts(matrix_figure(matrix(founding)))
 
 
-def test_same_bytes(founding, examples):
+def test_same_bytes(founding, exhibits):
     """A figure of the same verdict is the same file, so that reports can be compared."""
-    for draw in (lambda: steps_figure(step_cells(founding)), lambda: loss_figure(examples[0])):
+    for draw in (lambda: steps_figure(step_cells(founding)), lambda: loss_figure(exhibits[0])):
         first, second = draw(), draw()
         assert first.svg == second.svg
         assert first.png == second.png
@@ -65,9 +65,9 @@ def test_both_colour_schemes(founding):
     assert not re.search(r"(?:fill|stroke): #", body)
 
 
-def test_ids_are_unique_within_a_page(founding, examples):
+def test_ids_are_unique_within_a_page(founding, exhibits):
     """Several figures stand in one page; no id is used twice, and every reference finds its id."""
-    svgs = [steps_figure(step_cells(founding)).svg, *(loss_figure(example).svg for example in examples)]
+    svgs = [steps_figure(step_cells(founding)).svg, *(loss_figure(exhibit).svg for exhibit in exhibits)]
     ids = [name for svg in svgs for name in re.findall(r'\bid="([^"]+)"', svg)]
     assert len(ids) == len(set(ids))
     used = {name for svg in svgs for name in re.findall(r'(?:href="#|url\(#)([^")]+)', svg)}
@@ -92,7 +92,7 @@ def test_png(founding):
 def test_hostile_names(hostile, verdicts):
     """Any text can be drawn; the SVG is well formed and holds no element that a stranger wrote."""
     drawings = [matrix_figure(matrix(hostile))]
-    drawings += [loss_figure(example) for example in examples_of(hostile, verdicts.lookup_for(hostile))]
+    drawings += [loss_figure(exhibit) for exhibit in exhibits_of(hostile, verdicts.lookup_for(hostile))]
     for drawing in drawings:
         tags = {element.tag.removeprefix(SVG) for element in ET.fromstring(drawing.svg).iter()}
         assert tags <= {
@@ -113,7 +113,7 @@ def test_hostile_names(hostile, verdicts):
 
 def test_losses_that_are_not_finite(founding, verdicts):
     """NaN losses leave gaps, and the legend counts them."""
-    found = examples_of(founding, verdicts.lookup_for(founding, broken_losses=True))
+    found = exhibits_of(founding, verdicts.lookup_for(founding, broken_losses=True))
     assert "3 of its losses are missing, NaN or infinite" in texts(loss_figure(found[0]))
 
 
@@ -121,5 +121,5 @@ def test_ledgers_are_read_for_examples_only(verdicts):
     """However many cells there are, a dozen clusters' ledgers are opened, two a cluster."""
     verdict = verdicts.large_verdict(2000)
     asked = []
-    examples_of(verdict, asked.append)
+    exhibits_of(verdict, asked.append)
     assert 0 < len(asked) <= 24

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from stepaudit.harness.judging.verdict import VerdictOutcome
-from stepaudit.reports.examples import examples_of
+from stepaudit.reports.exhibits import exhibits_of
 from stepaudit.reports.figures import loss_figure, step_cells, steps_figure
 from stepaudit.reports.html import page_text
 
@@ -44,11 +44,11 @@ class Page(HTMLParser):
 
 
 def page_of(verdict, verdicts):
-    examples = examples_of(verdict, verdicts.lookup_for(verdict))
-    losses = {example.slug: loss_figure(example) for example in examples}
+    exhibits = exhibits_of(verdict, verdicts.lookup_for(verdict))
+    losses = {exhibit.slug: loss_figure(exhibit) for exhibit in exhibits}
     parted = step_cells(verdict)
     return page_text(
-        verdict, examples=examples, steps=steps_figure(parted) if parted else None, losses=losses
+        verdict, exhibits=exhibits, steps=steps_figure(parted) if parted else None, losses=losses
     )
 
 
@@ -142,7 +142,7 @@ def test_status_is_a_word_and_a_shape(founding_page):
 
 @pytest.mark.parametrize("which", ["passed_verdict", "hostile_verdict"])
 def test_every_verdict_has_a_page(verdicts, which):
-    """Also without examples and figures."""
+    """Also without exhibits and figures."""
     assert page_text(getattr(verdicts, which)()).endswith("</html>\n")
 
 
@@ -174,3 +174,22 @@ def test_a_page_of_many_errors_stays_small(verdicts):
     text = page_text(verdicts.verdict_of(cells))
     assert len(text) < 3_000_000
     assert "left out to keep this page small; verdict.json has it" in text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "markup"),
+    [
+        ("`target` is broken by <b>", "<h1><code>target</code> is broken by &lt;b&gt;</h1>"),
+        ("`<script>` and `a&b`", "<h1><code>&lt;script&gt;</code> and <code>a&amp;b</code></h1>"),
+        ("one ` alone <i>", "<h1>one ` alone &lt;i&gt;</h1>"),
+    ],
+)
+def test_ticks_are_code_and_all_is_escaped(verdicts, sentence, markup):
+    """The judge's backticks become code in the headline; what stands in them is text still."""
+    assert markup in page_text(verdicts.passed_verdict().model_copy(update={"sentence": sentence}))
+
+
+def test_the_largest_case_is_shown(founding_page):
+    """Beside the smallest case the cluster shows the largest: the numbers that people know."""
+    text = Page(founding_page).text
+    assert "rows=5590 B=4 A=4 max_steps=350 expected 350 optimizer steps, got 700 optimizer steps" in text

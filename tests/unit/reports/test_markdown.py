@@ -34,7 +34,7 @@ def test_evidence(founding):
 
 def test_many_cells_fit(verdicts):
     """The page stays below 200 KiB and says what was cut."""
-    text = summary_text(verdicts.large_verdict(8_000))
+    text = summary_text(verdicts.large_verdict(12_000))
     assert len(text.encode()) <= MOST_BYTES
     assert "Cut to keep this page below 200 KiB" in text
     assert "## Environment" in text

@@ -15,6 +15,7 @@ from stepaudit.harness.judging.verdict import (
     Deviation,
     Divergence,
     Environment,
+    Example,
     Figures,
     RuleSummary,
     StaleEntry,
@@ -182,6 +183,7 @@ def clusters_of(cells: list[CellVerdict], known: dict[str, str]) -> list[Cluster
     clusters = []
     for (rule, subject, standing, known_id), members in groups.items():
         smallest, found = min(members, key=lambda member: member[0].scenario["rows"])
+        largest, its = max(members, key=lambda member: member[0].scenario["rows"])
         clusters.append(
             Cluster(
                 rule=rule,
@@ -201,6 +203,9 @@ def clusters_of(cells: list[CellVerdict], known: dict[str, str]) -> list[Cluster
                 formula=found.formula,
                 first_divergence=found.first_divergence,
                 reproduce=found.reproduce,
+                largest=None
+                if largest is smallest
+                else Example(cell_id=largest.id, label=largest.label, expected=its.expected, got=its.got),
             )
         )
     return clusters
@@ -474,8 +479,9 @@ def hostile_verdict() -> Verdict:
         )
     everything = " ".join(HOSTILE)
     base = verdict_of(cells)
+    large = Example(cell_id=everything, label=everything, expected=everything, got=everything)
     clusters = [
-        one.model_copy(update={"statement": text, "reason": text, "upstream": text})
+        one.model_copy(update={"statement": text, "reason": text, "upstream": text, "largest": large})
         for one, text in zip(base.clusters, HOSTILE, strict=True)
     ]
     return base.model_copy(

@@ -11,7 +11,6 @@ import pytest
 from stepaudit.harness.running import environment as module
 from stepaudit.harness.running.engine import run_sweep
 from stepaudit.harness.running.environment import (
-    Environment,
     EnvironmentFailedError,
     default_cache,
     installed_versions,
@@ -20,6 +19,7 @@ from stepaudit.harness.running.environment import (
     worker_variables,
 )
 from stepaudit.harness.running.events import EnvironmentPreparing, EnvironmentReady, EnvironmentUnavailable
+from stepaudit.harness.subjects.environment import Environment
 from sweeps import FakeSubject, Recorder, options, plan
 
 

@@ -140,11 +140,8 @@ def test_what_a_subject_leaves_behind_does_not_outlive_the_sweep(store, subject)
     finished, recorder = sweep(store, FakeSubject(name=subject))
     assert finished.completed == 3
     groups = {event.pid for event in recorder.of(WorkerStarted)}
-    assert not any(
-        is_running(pid)
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-        if group_of(pid) in groups
-    )
+    processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    assert not any(is_running(pid) for pid in processes if group_of(pid) in groups)
 
 
 def test_workers_die_with_their_cell_and_nobody_else(store):

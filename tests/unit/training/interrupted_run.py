@@ -98,9 +98,14 @@ def train(order):
         resume_from=True if order.get("resume") else None,
         on_event=watch,
     )
-    log = [{key: value for key, value in entry.items() if key != "train_runtime"} for entry in result.log_history]
+    log = [
+        {key: value for key, value in entry.items() if key != "train_runtime"} for entry in result.log_history
+    ]
     with ledger.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"result": [result.global_step, result.epoch, result.num_input_tokens_seen, log]}) + "\n")
+        file.write(
+            json.dumps({"result": [result.global_step, result.epoch, result.num_input_tokens_seen, log]})
+            + "\n"
+        )
 
 
 def warm_up():

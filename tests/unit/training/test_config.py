@@ -18,7 +18,10 @@ from stepaudit.harness.training import TrainingConfig
         ({"num_train_epochs": 0}, "num_train_epochs must be a finite number above 0, got 0"),
         ({"num_train_epochs": float("nan")}, "num_train_epochs must be a finite number above 0, got nan"),
         ({"learning_rate": float("inf")}, "learning_rate must be a finite number at least 0, got inf"),
-        ({"warmup_steps": 1.5}, "warmup_steps must be a whole number of updates, or a share below 1, got 1.5"),
+        (
+            {"warmup_steps": 1.5},
+            "warmup_steps must be a whole number of updates, or a share below 1, got 1.5",
+        ),
         ({"adam_beta2": 1.0}, "adam_beta2 must be below 1, got 1.0"),
         ({"optim": "adamw_torch_fusd"}, "got 'adamw_torch_fusd'. Did you mean 'adamw_torch_fused'"),
         ({"lr_scheduler_type": "cosin"}, "got 'cosin'. Did you mean 'cosine'"),
@@ -47,7 +50,7 @@ def test_a_wrong_type_is_refused(changes):
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name():
     """A dropped option would be another experiment than the one asked for."""
-    with pytest.raises(ValueError, match="'max_step' = 3. Did you mean 'max_steps'"):
+    with pytest.raises(ValueError, match=r"'max_step' = 3. Did you mean 'max_steps'"):
         TrainingConfig.from_mapping({"max_step": 3})
 
 

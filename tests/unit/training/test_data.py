@@ -6,7 +6,7 @@ import pytest
 import torch
 from stepaudit.harness.training import TrainingConfig, WindowFinished, fine_tune
 from stepaudit.harness.training.collation import PackedCollator
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 
 class Stream(IterableDataset):
@@ -19,15 +19,31 @@ class Stream(IterableDataset):
         return iter(self.rows)
 
 
+class Drawing(Dataset):
+    """Reading a row draws random numbers."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        torch.rand(3)
+        return self.rows[at]
+
+
 def windows_of(model, data, **changes):
     events = []
-    config = TrainingConfig(per_device_train_batch_size=2, gradient_accumulation_steps=2, logging_steps=1, **changes)
+    config = TrainingConfig(
+        per_device_train_batch_size=2, gradient_accumulation_steps=2, logging_steps=1, **changes
+    )
     result = fine_tune(model, data, config, on_event=events.append)
     return result, [event for event in events if isinstance(event, WindowFinished)]
 
 
 def test_a_stream_steps_its_remainder_and_starts_again(llama, rows):
-    """Seven rows without a length: windows of 2 and 2 micro-batches an epoch, the last one short, no row in two windows."""
+    """Seven rows without a length: two windows of two micro-batches an epoch, the last one short."""
     result, windows = windows_of(llama(), Stream(rows(7)), max_steps=5)
     epoch = [((0, 1), (2, 3)), ((4, 5), (6,))]
     assert [window.rows for window in windows] == [*epoch, *epoch, epoch[0]]
@@ -71,7 +87,7 @@ def test_packed_rows_train_like_rows_apart(llama, rows):
     """Packing changes neither the loss of any token nor any gradient: attention and positions stay in the row."""
     from stepaudit.harness.training import fuse
 
-    data = rows(5, longest=9)
+    data = rows(5, longest=9, masked=False)  # a first label is there to be masked
     model = llama(dtype=torch.float64)
     total = sum(int((row["labels"][1:] != -100).sum()) for row in data)
     fuse(model)
@@ -159,7 +175,7 @@ def test_workers_read_the_same_rows(llama, rows, bits):
 
 def test_evaluation_is_the_token_mean_and_disturbs_nothing(lora, rows, bits):
     """With dropout on, a run with evaluation ends with the very bits of one without; its loss weighs tokens."""
-    data, held_out = rows(6), rows(5, seed=9)
+    data, held_out = rows(6), Drawing(rows(5, seed=9))
     models = [lora(dropout=0.2), lora(dropout=0.2)]
     config = {"max_steps": 4, "per_device_eval_batch_size": 2}
     windows_of(models[0], data, **config)
@@ -178,10 +194,12 @@ def test_evaluation_is_the_token_mean_and_disturbs_nothing(lora, rows, bits):
     assert [entry["step"] for entry in entries] == [3, 4]
     models[1].eval()
     sums, tokens = 0.0, 0
-    for row in held_out:
+    for row in held_out.rows:
         count = int((row["labels"][1:] != -100).sum())
         with torch.no_grad():
-            out = models[1](input_ids=row["input_ids"][None], labels=row["labels"][None], num_items_in_batch=1)
+            out = models[1](
+                input_ids=row["input_ids"][None], labels=row["labels"][None], num_items_in_batch=1
+            )
         sums, tokens = sums + out.loss.item(), tokens + count
     assert entries[-1]["eval_loss"] == pytest.approx(sums / tokens, rel=1e-5)
     assert entries[-1]["eval_label_tokens"] == tokens

@@ -71,7 +71,9 @@ def test_unfusing_restores_the_instance_exactly(kind, llama, lora):
     """After `unfuse`, every attribute of every module is the very object it was; forwards given before are kept."""
     model = llama() if kind == "full" else lora()
     own = lambda *args, **kwargs: None  # noqa: E731 - any callable will do
-    vars(model.get_submodule("model.norm" if kind == "full" else "base_model.model.model.norm"))["forward"] = own
+    vars(model.get_submodule("model.norm" if kind == "full" else "base_model.model.model.norm"))[
+        "forward"
+    ] = own
     before = snapshot(model)
     fuse(model)
     assert snapshot(model) != before
@@ -107,7 +109,9 @@ def test_a_fused_model_still_gives_logits_hidden_states_and_text(llama, rows):
     text = model.generate(ids[:1, :4], max_new_tokens=5, do_sample=False)
     fuse(model)
     torch.testing.assert_close(model(ids).logits, expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(model(**inputs, output_hidden_states=True).hidden_states, hidden, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model(**inputs, output_hidden_states=True).hidden_states, hidden, rtol=1e-4, atol=1e-5
+    )
     assert torch.equal(model.generate(ids[:1, :4], max_new_tokens=5, do_sample=False), text)
     assert model(**inputs).logits is None
 
@@ -189,7 +193,12 @@ def test_training_leaves_the_model_as_it_came(llama, rows):
         fine_tune(model, rows(4), TrainingConfig(max_steps=1), on_event=fail)
     assert [module.training for module in model.modules()] == modes
     for (_, ours), (_, theirs) in zip(snapshot(model), before, strict=True):
-        left = {"gradient_checkpointing", "_gradient_checkpointing_func", "_require_grads_hook", "_require_grads_hooks"}
+        left = {
+            "gradient_checkpointing",
+            "_gradient_checkpointing_func",
+            "_require_grads_hook",
+            "_require_grads_hooks",
+        }
         assert set(ours) - left == set(theirs) - left
         assert not ours.get("gradient_checkpointing", False)
     assert not model.get_input_embeddings()._forward_hooks

@@ -24,16 +24,22 @@ class Overflowing(nn.Module):
         return CausalLMOutput(loss=(self.w * factor).sum())
 
 
-def run(model, **changes):
+def run(model, resume_from=None, **changes):
     settings = {"per_device_train_batch_size": 1, "fp16": True, "learning_rate": 0.1, "logging_steps": 1}
     events, rows = [], [{"input_ids": torch.tensor([1, 2]), "labels": torch.tensor([1, 2])}] * 4
-    result = fine_tune(model, rows, TrainingConfig(**{**settings, **changes}), on_event=events.append)
+    result = fine_tune(
+        model,
+        rows,
+        TrainingConfig(**{**settings, **changes}),
+        resume_from=resume_from,
+        on_event=events.append,
+    )
     return result, [event for event in events if isinstance(event, WindowFinished)]
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch", "sgd"])
 def test_a_suppressed_update_is_not_counted_and_moves_nothing(optim):
-    """Parameters, global_step and schedule stand still at an overflow; with max_steps the run still makes all updates."""
+    """Parameters, global_step and schedule stand still at an overflow; max_steps updates are made all the same."""
     model = Overflowing({1, 2})
     seen = []
     handle = register_optimizer_step_post_hook(lambda *_: seen.append(model.w.tolist()))
@@ -80,6 +86,27 @@ def test_half_precision_training_follows_float32(precision, llama, rows):
         assert entry["loss"] == pytest.approx(other["loss"], rel=4 * grid)
         assert entry["learning_rate"] == other["learning_rate"]
     assert half.skipped == 0
+
+
+class Steep(nn.Module):
+    """Its gradient, 1e34, overflows float32 at the first loss scale (2**16) and not at the next one (2**15)."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+    def forward(self, input_ids, labels, num_items_in_batch=None):
+        return CausalLMOutput(loss=(self.w * 1e34).sum())
+
+
+def test_the_loss_scale_is_resumed(tmp_path):
+    """A resumed run goes on at the scale that was found, and does not overflow again to find it."""
+    changes = {"num_train_epochs": 1, "save_strategy": "steps", "save_steps": 1, "output_dir": str(tmp_path)}
+    whole, _ = run(Steep(), **changes)
+    assert (whole.global_step, whole.skipped) == (3, 1)
+    resumed, windows = run(Steep(), resume_from=tmp_path / "checkpoint-1", **changes)
+    assert [window.updated for window in windows] == [True, True]
+    assert (resumed.global_step, resumed.skipped) == (3, 1)
 
 
 def test_float16_parameters_cannot_be_scaled(llama, rows):

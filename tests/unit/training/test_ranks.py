@@ -13,49 +13,36 @@ import torch
 from stepaudit.harness.training import TrainingConfig, WindowFinished, fine_tune
 
 
-def two_ranks(folder, mode):
-    """Run both ranks; returns what each printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parent)}
-    program = str(Path(__file__).with_name("two_ranks.py"))
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-P", program, str(rank), str(folder / f"meeting-{mode}"), str(folder / "out"), mode],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    printed = []
-    for process in ranks:
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err[-2000:]
-        printed.append(json.loads(out.splitlines()[-1]))
-    return printed
-
-
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def ranks(tmp_path_factory):
+    """What each rank did: the run from its beginning, and the one resumed from update 2."""
     folder = tmp_path_factory.mktemp("ranks")
-    return folder, two_ranks(folder, "begin")
+    here = Path(__file__).parent
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(here)}
+    command = [sys.executable, "-P", str(here / "two_ranks.py"), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    per_rank = [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    return list(zip(*per_rank, strict=True))
 
 
-def test_ranks_agree_and_partition_the_rows(both):
+def test_ranks_agree_and_partition_the_rows(ranks):
     """Both end with the same bits; an epoch's micro-batches are accelerate's split, every one full, no row left out."""
-    _, (one, other) = both
+    one, other = ranks[0]
     assert one["bits"] == other["bits"]
     assert one["log"] == other["log"]
     assert one["tokens"] == other["tokens"]
     windows = len(one["rows"]) // 2
-    read = [row for rank in (one, other) for window in rank["rows"][:windows] for batch in window for row in batch]
+    read = [
+        row for rank in (one, other) for window in rank["rows"][:windows] for batch in window for row in batch
+    ]
     assert set(read) == set(range(13))
     assert len(read) == 16  # 13 rows fill four rounds of two micro-batches of two
 
 
-def test_two_ranks_make_the_updates_of_one_process(both, llama, rows):
+def test_two_ranks_make_the_updates_of_one_process(ranks, llama, rows):
     """Token counts and gradients are summed over ranks: one process with the union of rows gets the same figures."""
-    _, (one, other) = both
+    one, other = ranks[0]
     data, order = rows(13), []
     for mine, theirs in zip(one["rows"], other["rows"], strict=True):
         for a, b in zip(mine, theirs, strict=True):
@@ -79,9 +66,8 @@ def test_two_ranks_make_the_updates_of_one_process(both, llama, rows):
     torch.testing.assert_close(torch.tensor(sums), torch.tensor(one["parameters"]), rtol=1e-3, atol=5e-3)
 
 
-def test_ranks_resume_together(both):
+def test_ranks_resume_together(ranks):
     """From a checkpoint that rank 0 wrote, both ranks go on to the bits of the uninterrupted run."""
-    folder, whole = both
-    resumed = two_ranks(folder, "resume")
+    whole, resumed = ranks
     assert [rank["bits"] for rank in resumed] == [rank["bits"] for rank in whole]
     assert [rank["rows"] for rank in resumed] == [rank["rows"][2:] for rank in whole]

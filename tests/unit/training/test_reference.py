@@ -31,7 +31,13 @@ CASES = {
     "own code": {"rows": 8, "B": 2, "A": 2, "max_steps": 3, "kernel_backend": "none"},
     "recomputed": {"rows": 8, "B": 2, "A": 2, "max_steps": 3, "gradient_checkpointing": True},
     "tied head": {"rows": 8, "B": 2, "A": 2, "max_steps": 3, "model": {"tie_word_embeddings": True}},
-    "biased": {"rows": 8, "B": 2, "A": 2, "max_steps": 3, "model": {"attention_bias": True, "mlp_bias": True}},
+    "biased": {
+        "rows": 8,
+        "B": 2,
+        "A": 2,
+        "max_steps": 3,
+        "model": {"attention_bias": True, "mlp_bias": True},
+    },
     "cosine with share of warm-up": {
         "rows": 8,
         "B": 2,
@@ -57,7 +63,9 @@ def run_hf(model, rows, collate, settings, folder):
 
     def forward(_, __, kwargs):
         mask = kwargs["attention_mask"]
-        windows[-1].append([row[keep.bool()].tolist() for row, keep in zip(kwargs["input_ids"], mask, strict=True)])
+        windows[-1].append(
+            [row[keep.bool()].tolist() for row, keep in zip(kwargs["input_ids"], mask, strict=True)]
+        )
 
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     handle = inner.register_forward_pre_hook(forward, with_kwargs=True)
@@ -126,7 +134,9 @@ def test_lora_training_equals_trainer(targets, lora, rows, collate, record, tmp_
     result = fine_tune(model, data, TrainingConfig(**ours), on_event=watch)
     log, windows = run_hf(reference, data, collate, theirs, tmp_path)
     assert_same_run(result, watch, data, log, windows)
-    torch.testing.assert_close(dict(model.named_parameters()), dict(reference.named_parameters()), rtol=0, atol=PARAMETER)
+    torch.testing.assert_close(
+        dict(model.named_parameters()), dict(reference.named_parameters()), rtol=0, atol=PARAMETER
+    )
     for name, value in model.named_parameters():
         if name in base:
             assert torch.equal(value, base[name])

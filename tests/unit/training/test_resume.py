@@ -53,7 +53,12 @@ class Nursery:
     """Carries out orders in children of a process that has imported everything."""
 
     def __init__(self):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": str(Path(__file__).parent),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("interrupted_run.py"))],
             stdin=subprocess.PIPE,
@@ -65,7 +70,9 @@ class Nursery:
     def __call__(self, folder: Path, name: str, **order):
         """Train; returns how it ended (0, or minus the signal), the windows' lines and what else was noted."""
         ledger = folder / f"{name}.jsonl"
-        self.process.stdin.write(json.dumps({**order, "ledger": str(ledger), "output_dir": str(folder / "out")}) + "\n")
+        self.process.stdin.write(
+            json.dumps({**order, "ledger": str(ledger), "output_dir": str(folder / "out")}) + "\n"
+        )
         self.process.stdin.flush()
         ended = json.loads(self.process.stdout.readline())["ended"]
         lines = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
@@ -185,7 +192,11 @@ def test_a_finished_run_resumed_does_nothing_more(llama, rows, record, tmp_path)
     watch = record(model)
     again = fine_tune(model, rows(9), config(tmp_path), resume_from=True, on_event=watch)
     assert watch.ledger == []
-    assert (again.global_step, again.epoch, again.train_loss) == (first.global_step, first.epoch, first.train_loss)
+    assert (again.global_step, again.epoch, again.train_loss) == (
+        first.global_step,
+        first.epoch,
+        first.train_loss,
+    )
     assert len(again.log_history) == len(first.log_history)
 
 
@@ -203,7 +214,11 @@ def test_a_run_can_be_continued_to_more_updates(llama, rows, record, tmp_path):
     ("changes", "count", "message"),
     [
         ({"per_device_train_batch_size": 3}, 9, "per_device_train_batch_size: 2 there, 3 here"),
-        ({"learning_rate": 1.0, "seed": 1}, 9, "learning_rate: 0.001 there, 1.0 here; seed: 42 there, 1 here"),
+        (
+            {"learning_rate": 1.0, "seed": 1},
+            9,
+            "learning_rate: 0.001 there, 1.0 here; seed: 42 there, 1 here",
+        ),
         ({}, 8, "rows of the dataset: 9 there, 8 here"),
     ],
 )
@@ -217,7 +232,7 @@ def test_another_run_cannot_take_over_a_checkpoint(changes, count, message, llam
 def test_another_model_cannot_take_over_a_checkpoint(llama, rows, tmp_path):
     """Names and shapes must be the same, before anything is changed."""
     fine_tune(llama(), rows(9), config(tmp_path, max_steps=1))
-    with pytest.raises(ValueError, match="holds another model: .*other shape .*embed_tokens"):
+    with pytest.raises(ValueError, match=r"holds another model: .*other shape .*embed_tokens"):
         fine_tune(llama(vocab_size=64), rows(9), config(tmp_path, max_steps=1), resume_from=True)
 
 
@@ -258,7 +273,11 @@ def test_numbers_that_are_not_finite_survive(llama, rows, tmp_path):
     """A plateau schedule's infinite best loss and a NaN in the log come back as they were."""
     from stepaudit.harness.training import checkpoint
 
-    values = {"a": float("nan"), "b": [float("inf"), -float("inf")], "c": {"d": 1e-300, "e": "text", "f": 2**70}}
+    values = {
+        "a": float("nan"),
+        "b": [float("inf"), -float("inf")],
+        "c": {"d": 1e-300, "e": "text", "f": 2**70},
+    }
     checkpoint._write_json(tmp_path / "x.json", values)
     json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
     back = checkpoint._read_json(tmp_path / "x.json")
@@ -289,7 +308,13 @@ def test_the_saving_cadence_is_trainers(strategy, amount, saved, llama, rows, tm
 
 def test_remains_are_cleared_and_foreign_files_left(tmp_path):
     """`recover` touches only what this loop hides; a directory that is not there is no error."""
-    for name in (".writing-checkpoint-3", ".removing-checkpoint-1", ".replaced-checkpoint-2", ".git", "checkpoint-x"):
+    for name in (
+        ".writing-checkpoint-3",
+        ".removing-checkpoint-1",
+        ".replaced-checkpoint-2",
+        ".git",
+        "checkpoint-x",
+    ):
         (tmp_path / name).mkdir()
     recover(tmp_path)
     recover(tmp_path / "missing")

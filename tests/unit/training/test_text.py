@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from stepaudit.harness.workloads.text import ANSWER, BEGIN, END, PAD, VOCAB_SIZE, TextPairs, decode, text_pairs
+from stepaudit.harness.workloads.text import (
+    ANSWER,
+    BEGIN,
+    END,
+    PAD,
+    VOCAB_SIZE,
+    TextPairs,
+    decode,
+    text_pairs,
+)
 
 
 def test_rows_are_prompt_and_answer_with_only_the_answer_labelled():
@@ -23,7 +32,7 @@ def test_rows_are_prompt_and_answer_with_only_the_answer_labelled():
 
 def test_rows_come_from_the_python_reference():
     """A row decodes to neighbouring paragraphs of one topic."""
-    text = {pair for pair in text_pairs()}
+    text = set(text_pairs())
     row = TextPairs(1, 10_000, seed=0)[0]
     tokens = row["input_ids"].tolist()
     at = tokens.index(ANSWER)
@@ -33,11 +42,15 @@ def test_rows_come_from_the_python_reference():
 def test_the_seed_picks_the_rows():
     """One seed, one set of rows; another seed, another."""
     first, again, other = TextPairs(8, 64, seed=3), TextPairs(8, 64, seed=3), TextPairs(8, 64, seed=4)
-    tokens = [[row["input_ids"].tolist() for row in (data[at] for at in range(8))] for data in (first, again, other)]
+    tokens = [
+        [row["input_ids"].tolist() for row in (data[at] for at in range(8))] for data in (first, again, other)
+    ]
     assert tokens[0] == tokens[1] != tokens[2]
 
 
-@pytest.mark.parametrize(("rows", "length", "message"), [(0, 64, "got 0"), (10**6, 64, "got 1000000"), (1, 3, "got 3")])
+@pytest.mark.parametrize(
+    ("rows", "length", "message"), [(0, 64, "got 0"), (10**6, 64, "got 1000000"), (1, 3, "got 3")]
+)
 def test_what_cannot_be_had_is_refused(rows, length, message):
     """More rows than pairs, or no room for an answer."""
     with pytest.raises(ValueError, match=message):

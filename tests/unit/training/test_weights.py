@@ -112,7 +112,9 @@ def test_every_label_token_of_a_window_weighs_the_same(kind, counts, batch, accu
         for number in numbers:
             expected[number] = -Fraction(counts[number], max(total, 1))
         got = torch.zeros(len(rows), dtype=torch.float64) if gradient is None else gradient
-        assert torch.allclose(got, torch.tensor([float(part) for part in expected], dtype=torch.float64), rtol=1e-14)
+        assert torch.allclose(
+            got, torch.tensor([float(part) for part in expected], dtype=torch.float64), rtol=1e-14
+        )
 
 
 def test_each_epoch_reads_every_row_once():
@@ -188,7 +190,9 @@ def test_the_logged_loss_is_the_token_mean_since_the_last_log(A, llama, rows):
         assert entry["grad_norm"] == part[-1].grad_norm
         assert entry["learning_rate"] == part[-1].learning_rate
     tokens = sum(window.label_tokens for window in windows)
-    assert result.train_loss == pytest.approx(sum(w.loss * w.label_tokens for w in windows) / tokens, rel=1e-12)
+    assert result.train_loss == pytest.approx(
+        sum(w.loss * w.label_tokens for w in windows) / tokens, rel=1e-12
+    )
 
 
 def test_tokens_seen_exclude_padding(llama, rows):

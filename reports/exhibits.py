@@ -1,4 +1,4 @@
-"""The example cells of a report: the smallest case of each cluster, with its ledger and the reference's."""
+"""The exhibits of a report: the smallest case of each cluster, with its ledger and the reference's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .text import printable, shortened
 if TYPE_CHECKING:
     from ..harness.judging.verdict import CellVerdict, Cluster, Verdict
 
-__all__ = ["MOST_EXAMPLES", "REFERENCE", "Example", "RecordsLookup", "cluster_key", "examples_of"]
+__all__ = ["MOST_EXHIBITS", "REFERENCE", "Exhibit", "RecordsLookup", "cluster_key", "exhibits_of"]
 
-MOST_EXAMPLES = 12
+MOST_EXHIBITS = 12
 """clusters whose ledgers are opened; a page with more curves than this is not read"""
 REFERENCE = "hf"
 
@@ -27,7 +27,7 @@ RecordsLookup = Callable[[str], CellRecord | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
+class Exhibit:
     """What the ledger of a cluster's smallest cell shows.
 
     Attributes:
@@ -52,9 +52,9 @@ def cluster_key(cluster: Cluster) -> tuple[str, str, str, str]:
     return cluster.rule, cluster.subject, cluster.standing.value, cluster.known_id or ""
 
 
-def examples_of(verdict: Verdict, lookup: RecordsLookup) -> list[Example]:
-    """Return an example for the first clusters, failures first; reads at most two ledgers for each."""
-    clusters = [*open_clusters(verdict), *known_clusters(verdict)][:MOST_EXAMPLES]
+def exhibits_of(verdict: Verdict, lookup: RecordsLookup) -> list[Exhibit]:
+    """Return an exhibit for the first clusters, failures first; reads at most two ledgers for each."""
+    clusters = [*open_clusters(verdict), *known_clusters(verdict)][:MOST_EXHIBITS]
     cells = {cell.id: cell for cell in verdict.cells}
     references = {_point(cell): cell.id for cell in verdict.cells if cell.subject == REFERENCE}
     found = []
@@ -66,7 +66,7 @@ def examples_of(verdict: Verdict, lookup: RecordsLookup) -> list[Example]:
         other_id = references.get(_point(cell)) if cell.subject != REFERENCE else None
         other = lookup(other_id) if other_id is not None else None
         found.append(
-            Example(
+            Exhibit(
                 slug=f"{number:02d}-{_slug(cluster.rule)}-{_slug(cluster.subject)}",
                 cluster=cluster,
                 cell=cell,

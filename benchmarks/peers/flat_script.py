@@ -1,0 +1,110 @@
+"""One training script in one file, as a user would hand it to a tracer: model, rows, the loop, one seeded loop, a main."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+from stepaudit.scenarios.faults import FAULTS, UNUSUAL, Loop
+from stepaudit.scenarios.faults import loop as loop_module
+
+import arena
+
+__all__ = ["write_script"]
+
+_HEAD = '''import math
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, Protocol
+import torch
+import torch.nn as nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+
+def fault(*_a, **_k):
+    return lambda kind: kind
+
+
+def unusual(kind):
+    return kind
+
+'''
+
+_MAIN = '''
+model = new_model()
+loop = {kind}(
+    model=model,
+    train_dataset=Rows({setting}.rows),
+    eval_dataset=Rows(4),
+    args=arguments({setting}, {output!r}),
+    announce=Silent(),
+)
+annotate_stage("training")
+print("claims", loop.run())
+'''
+
+_STEP = '''
+from traincheck import annotate_stage
+from traincheck.instrumentor.control import start_step
+
+
+class Traced({base}):
+    """Says where a training step begins: the tracer looks for it in `for` loops with `.step()` or `.backward()` inside."""
+
+    def train_window(self, window):
+        start_step()
+        super().train_window(window)
+
+    def evaluate(self):
+        annotate_stage("evaluation")
+        super().evaluate()
+        annotate_stage("training")
+'''
+
+
+def write_script(path: Path, name: str | None, setting: arena.Setting) -> int:
+    """Write the script of one seeded loop, or of the correct one, and return its lines of adapter."""
+    kind = Loop if name is None else arena.loop_class(name)
+    family = [base for base in reversed(kind.__mro__) if base not in {object, Loop}]
+    helpers = _helpers(kind) if name is not None else ""
+    parts = [
+        _HEAD,
+        _definitions(inspect.getsource(arena), ("dataclass",)),
+        _definitions(inspect.getsource(loop_module), ()),
+        *map(inspect.getsource, family),
+        helpers,
+        _STEP.format(base=kind.__name__),
+        _MAIN.format(kind="Traced", setting=f"{setting!r}", output=str(path.parent / "out")),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(parts))
+    return len((_STEP + _MAIN).strip().splitlines())
+
+
+def _definitions(source: str, _kept: tuple[str, ...]) -> str:
+    """Return a module's classes, functions and constants, without its imports and its `__all__`."""
+    kept = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.Assign))
+        and not (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__")
+        and getattr(node, "name", "") not in {"loop_class", "new_loop", "tell", "overridden"}
+    ]
+    return "from dataclasses import dataclass\nfrom pathlib import Path\n" + "\n\n".join(map(ast.unparse, kept))
+
+
+def _helpers(kind: type[Loop]) -> str:
+    """Return the private helper classes of the module in which a seeded loop lives (`_Slices`)."""
+    module = inspect.getmodule(kind)
+    assert module is not None
+    return "\n\n".join(
+        inspect.getsource(value)
+        for name, value in vars(module).items()
+        if name.startswith("_") and inspect.isclass(value) and value.__module__ == module.__name__ and value not in kind.__mro__
+        and not issubclass(value, Loop)
+    )
+
+
+assert FAULTS
+assert UNUSUAL

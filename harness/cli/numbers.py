@@ -1,0 +1,34 @@
+"""Numbers of the command line, as strict as those of a suite file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import Token
+
+from ...scenarios import ScenarioError
+
+__all__ = ["seconds_of", "whole_number"]
+
+
+def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
+    """Return the integer that an option was given; 1.5 is none, and is not rounded to one."""
+    del kind
+    (token,) = tokens
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", token.value, re.ASCII):
+        raise ScenarioError(f"{token.keyword or 'the value'} must be an integer, not {token.value!r}")
+    return int(token.value)
+
+
+def seconds_of(timeout: float) -> float:
+    """Return a time limit that a clock can keep.
+
+    Raises:
+        ScenarioError: it is not a positive, finite number.
+    """
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise ScenarioError(f"--timeout must be a positive number of seconds, not {timeout:g}")
+    return timeout

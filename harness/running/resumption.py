@@ -1,0 +1,100 @@
+"""A run that is interrupted and resumed, and the same run without interruption beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...scenarios import Scenario
+from ..contract import contract_named, expect
+from ..ledger import Account, Claims, Resumption, Saved, UpdateDigest, account_of
+from ..probes import Interruption
+from ..subjects import Subject
+from .sitting import Sitting
+
+__all__ = ["Resumed", "train_resumed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumed:
+    """The interrupted and resumed run, with its claims and the comparison that it is judged by."""
+
+    sitting: Sitting
+    claims: Claims
+    resumption: Resumption
+
+
+def train_resumed(
+    subject: Subject, scenario: Scenario, contract: str, options: dict[str, Any], scratch: Path, *, into: list[Sitting]
+) -> Resumed:
+    """Train without interruption; then interrupted after update `resume_at`, and on from the newest checkpoint.
+
+    The checkpoints are those of the scenario's `save_steps`, or one at every multiple of `resume_at`. The interruption
+    comes when the next micro-batch is about to begin, so that everything that belongs to update `resume_at` is done.
+
+    Args:
+        into: gets the sitting whose ledger is the cell's, before it trains.
+
+    Raises:
+        RuntimeError: the trainer ended before the interruption, or wrote no checkpoint before it.
+    """
+    after = scenario.resume_at
+    assert after is not None
+    asked = scenario.with_(resume_at=None, save_steps=scenario.save_steps or after)
+    through = Sitting.begin(asked, contract, options)
+    into.append(through)
+    through.train(subject, scratch / "through")
+    whole = account_of(through.recorder.close())
+
+    sitting = Sitting.begin(asked, contract, options, interrupt_after=after)
+    into.append(sitting)
+    try:
+        sitting.train(subject, scratch / "resumed")
+    except Interruption:
+        pass
+    else:
+        raise RuntimeError(f"the run ended before it could be interrupted after optimizer step {after}")
+    saved = [event.global_step for event in sitting.recorder.events if isinstance(event, Saved)]
+    if not saved:
+        raise RuntimeError(f"the trainer wrote no checkpoint before the interruption after optimizer step {after}")
+    at = saved[-1]
+    next_pass = _next_pass(account_of(sitting.recorder.events), at, expect(asked, contract_named(contract)).terms.M)
+    sitting.in_progress.rewind(at)
+    sitting.recorder.interrupted(resumed_at=at, next_pass=next_pass)
+    claims = sitting.train(subject, scratch / "resumed", resume=True)
+    return Resumed(
+        sitting=sitting,
+        claims=claims,
+        resumption=Resumption(
+            interrupted_after=after,
+            resumed_at=at,
+            uninterrupted=tuple(
+                UpdateDigest(
+                    rows=tuple(item.rows for item in update.window),
+                    learning_rates=update.learning_rates,
+                    weights=update.weights,
+                    grad_norm=update.grad_norm,
+                )
+                for update in whole.done
+            ),
+            parameter_distance=_distance(through.model, sitting.model),
+        ),
+    )
+
+
+def _next_pass(account: Account, at: int, per_epoch: int) -> int:
+    """Return the pass from which the micro-batch after update `at` comes."""
+    kept = [item for update in account.done[:at] for item in update.window]
+    if not kept:
+        return 0
+    current = kept[-1].epoch
+    return current + (sum(item.epoch == current for item in kept) >= per_epoch)
+
+
+def _distance(one: Any, other: Any) -> float:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    with torch.no_grad():
+        return max(float((left.double() - right.double()).abs().max()) for left, right in pairs)
