@@ -86,6 +86,7 @@ def default_sections() -> Iterator[Section]:
         ).scenarios,
     )
     yield Section(title="clipping and cadences", scenarios=tuple(_clipping_and_cadences()))
+    yield Section(title="odd accumulations", scenarios=tuple(_odd()))
     yield Section(title="longer runs", scenarios=tuple(_longer()))
 
 
@@ -119,6 +120,11 @@ def _clipping_and_cadences() -> Iterator[Scenario]:
         for cadence in cadences:
             yield base.with_(**{field: cadence})
     yield base.with_(logging_steps=2, eval_steps=3, save_steps=6)
+
+
+def _odd() -> Iterator[Scenario]:
+    for (rows, batch, accumulation), epochs in product(((13, 2, 3), (8, 1, 5), (21, 1, 7)), (1.0, 2.0)):
+        yield Scenario(rows=rows, per_device_batch_size=batch, grad_accum=accumulation, epochs=epochs)
 
 
 def _longer() -> Iterator[Scenario]:

@@ -28,9 +28,12 @@ FORMULA_NAMES: tuple[str, ...] = (
     "U",
     "T",
     "E",
+    "logging_steps",
+    "resumed_at",
     "expected",
 )
-"""What a formula may name: scenario fields, the contract's symbols, and the value that it expects."""
+"""What a formula may name: scenario fields, the contract's symbols, the optimizer step of the checkpoint that a run is
+resumed from, and the value that it expects."""
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = MappingProxyType(
     {

@@ -141,9 +141,20 @@ def arguments(setting: Setting, output_dir: str) -> SimpleNamespace:
         lr_scheduler_type=setting.schedule,
         warmup_steps=setting.warmup,
         max_grad_norm=setting.limit,
+        weight_decay=0.0,
+        adam_beta1=0.9,
+        adam_beta2=0.999,
+        adam_epsilon=1e-8,
+        logging_strategy="steps",
         logging_steps=2,
+        eval_strategy="steps",
         eval_steps=2,
+        save_strategy="steps",
         save_steps=3,
+        dataloader_num_workers=0,
+        data_seed=0,
+        bf16=False,
+        fp16=False,
         output_dir=output_dir,
     )
 
@@ -189,13 +200,14 @@ def batch_of(rows: Any) -> dict[str, Any]:
     return dict(default_collate([dataset[row] for row in rows]))
 
 
-def windows_due(setting: Setting) -> Iterator[list[int]]:
-    """Sizes of the windows that a correct loop makes, epoch by epoch: one list an epoch."""
+def windows_due(setting: Setting) -> Iterator[list[list[list[int]]]]:
+    """What a correct loop reads, epoch by epoch: windows of micro-batches of row numbers, in the rows' order."""
     left = setting.T
     while left > 0:
-        sizes = [min(setting.A, setting.M - start) for start in range(0, setting.M, setting.A)][:left]
-        left -= len(sizes)
-        yield sizes
+        batches = [list(range(setting.rows))[at * setting.B : (at + 1) * setting.B] for at in range(setting.M)]
+        windows = [batches[at : at + setting.A] for at in range(0, setting.M, setting.A)][:left]
+        left -= len(windows)
+        yield windows
 
 
 def tell(**answer: Any) -> None:

@@ -6,7 +6,7 @@ import ast
 import inspect
 from pathlib import Path
 
-from stepaudit.scenarios.faults import FAULTS, UNUSUAL, Loop
+from stepaudit.scenarios.faults import Loop
 from stepaudit.scenarios.faults import loop as loop_module
 
 import arena
@@ -14,6 +14,8 @@ import arena
 __all__ = ["write_script"]
 
 _HEAD = '''import math
+from dataclasses import dataclass
+from pathlib import Path
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -21,23 +23,15 @@ import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-
-def fault(*_a, **_k):
-    return lambda kind: kind
-
-
-def unusual(kind):
-    return kind
-
 '''
 
 _MAIN = '''
-model = new_model()
+model = new_model({seed})
 loop = {kind}(
     model=model,
     train_dataset=Rows({setting}.rows),
     eval_dataset=Rows(4),
-    args=arguments({setting}, {output!r}),
+    args=SimpleNamespace(**{{**vars(arguments({setting}, {output!r})), "seed": {seed}}}),
     announce=Silent(),
 )
 annotate_stage("training")
@@ -63,48 +57,46 @@ class Traced({base}):
 '''
 
 
-def write_script(path: Path, name: str | None, setting: arena.Setting) -> int:
+def write_script(path: Path, name: str | None, setting: arena.Setting, *, seed: int) -> int:
     """Write the script of one seeded loop, or of the correct one, and return its lines of adapter."""
     kind = Loop if name is None else arena.loop_class(name)
     family = [base for base in reversed(kind.__mro__) if base not in {object, Loop}]
-    helpers = _helpers(kind) if name is not None else ""
     parts = [
         _HEAD,
-        _definitions(inspect.getsource(arena), ("dataclass",)),
-        _definitions(inspect.getsource(loop_module), ()),
-        *map(inspect.getsource, family),
-        helpers,
+        _definitions(inspect.getsource(arena)),
+        _definitions(inspect.getsource(loop_module)),
+        *(_definitions(inspect.getsource(base)) for base in family),
+        _helpers(kind),
         _STEP.format(base=kind.__name__),
-        _MAIN.format(kind="Traced", setting=f"{setting!r}", output=str(path.parent / "out")),
+        _MAIN.format(kind="Traced", setting=repr(setting), seed=seed, output=str(path.parent / "out")),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(parts))
     return len((_STEP + _MAIN).strip().splitlines())
 
 
-def _definitions(source: str, _kept: tuple[str, ...]) -> str:
-    """Return a module's classes, functions and constants, without its imports and its `__all__`."""
-    kept = [
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.Assign))
-        and not (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__")
-        and getattr(node, "name", "") not in {"loop_class", "new_loop", "tell", "overridden"}
-    ]
-    return "from dataclasses import dataclass\nfrom pathlib import Path\n" + "\n\n".join(map(ast.unparse, kept))
+def _definitions(source: str) -> str:
+    """Return a module's classes, functions and constants, without its imports and without decorators of ours."""
+    kept = []
+    for node in ast.parse(source).body:
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.Assign)):
+            continue
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            continue
+        if getattr(node, "name", "") in {"loop_class", "new_loop", "tell", "overridden"}:
+            continue
+        if isinstance(node, ast.ClassDef):
+            node.decorator_list = [item for item in node.decorator_list if ast.unparse(item).startswith("dataclass")]
+        kept.append(ast.unparse(node))
+    return "\n\n".join(kept)
 
 
 def _helpers(kind: type[Loop]) -> str:
     """Return the private helper classes of the module in which a seeded loop lives (`_Slices`)."""
     module = inspect.getmodule(kind)
-    assert module is not None
     return "\n\n".join(
         inspect.getsource(value)
         for name, value in vars(module).items()
-        if name.startswith("_") and inspect.isclass(value) and value.__module__ == module.__name__ and value not in kind.__mro__
+        if name.startswith("_") and inspect.isclass(value) and value.__module__ == module.__name__
         and not issubclass(value, Loop)
-    )
-
-
-assert FAULTS
-assert UNUSUAL
+    )  # fmt: skip

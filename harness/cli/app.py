@@ -36,6 +36,9 @@ def make_app() -> App:
         ("replay", "replay"),
         ("doctor", "doctor"),
         ("faults", "faults"),
+        ("explain", "explain"),
+        ("fuzz", "fuzz"),
+        ("train", "train"),
     ):
         app.command(f"{__package__}.{module}:{name}", name=name)
     return app

@@ -67,7 +67,7 @@ def _kernels(console: Console) -> int:
     for row in rows:
         table.add_row(*row.cells())
     console.print(table)
-    return 0
+    return 1 if any(row.state in {"faulty", "unchecked"} for row in rows) else 0
 
 
 def _device() -> str:

@@ -8,19 +8,27 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...scenarios import Scenario, ScenarioError, Tier, nearest
+from ...scenarios import ModelKind, Scenario, ScenarioError, Tier, nearest
 from ...scenarios.axes import parse_axes
 from ...scenarios.selection import parse_selection
 from ...scenarios.suites import Suite, load_suite
+from ...scenarios.sweep import distinct
 from ...scenarios.vocabulary import SCENARIO_VOCABULARY
 from ..contract import contract_named
 from ..running.engine import PlannedCell
 from ..subjects import REFERENCE, Subject, SubjectError, resolve
 from ..subjects.own import OwnLoop
 
-__all__ = ["SweepPlan", "plan_sweep"]
+__all__ = ["SweepPlan", "choose_scenarios", "plan_sweep"]
 
 DEFAULT_SUITE = "default"
+_DEFAULT_SUITES = {Tier.NUMERIC: "numeric"}
+_MODELS = {
+    Tier.TRACE: (ModelKind.TRACER,),
+    Tier.NUMERIC: (ModelKind.TINY_LLAMA, ModelKind.TINY_LLAMA_LORA, ModelKind.LLAMA),
+    Tier.GPU: (ModelKind.LLAMA, ModelKind.TINY_LLAMA, ModelKind.TINY_LLAMA_LORA),
+}
+"""the models that go with each tier; the first stands in for one that does not"""
 _PREFLIGHT_SECONDS = 300
 
 
@@ -65,9 +73,7 @@ def plan_sweep(
     Raises:
         ScenarioError, SubjectError: what is wrong, with the value and the nearest valid name.
     """
-    chosen = _scenarios(suite, axes, tier)
-    if select is not None:
-        chosen = _selected(chosen, select)
+    chosen = choose_scenarios(suite, axes=axes, tier=tier, select=select)
     contract = contract or chosen.contract
     if contract is not None:
         contract_named(contract)
@@ -77,8 +83,11 @@ def plan_sweep(
     resolved = tuple(resolve(name) for name in names)
     for subject in resolved:
         contract_named(subject.contract)
-        if isinstance(subject, OwnLoop):
-            _preflight(subject.name)
+    own = [subject.name for subject in resolved if isinstance(subject, OwnLoop)]
+    if own and _trouble(own):  # together in one process, and one by one only to say whose fault it is
+        for name in own:
+            if trouble := _trouble([name]):
+                raise SubjectError(trouble)
     return SweepPlan(
         suite=chosen,
         subjects=resolved,
@@ -87,18 +96,46 @@ def plan_sweep(
     )
 
 
+def choose_scenarios(
+    suite: str | None, *, axes: Sequence[str] = (), tier: str | None = None, select: str | None = None
+) -> Suite:
+    """Return the scenarios that a suite, axes, a tier and a selection stand for.
+
+    Raises:
+        ScenarioError: what is wrong, with the value and the nearest valid name.
+    """
+    chosen = _scenarios(suite, axes, tier)
+    return chosen if select is None else _selected(chosen, select)
+
+
 def _scenarios(suite: str | None, axes: Sequence[str], tier: str | None) -> Suite:
     parsed = parse_axes(axes)
-    base: dict[str, object] = {}
-    if tier is not None:
-        if tier not in Tier.__members__.values() or tier == Tier.PREDICT:
-            raise ScenarioError(f"unknown tier {tier!r}{nearest(tier, ('trace', 'numeric', 'gpu'))}")
-        base["tier"] = Tier(tier)
+    asked = _tier_named(tier)
     if suite is None and parsed:
         started = Suite(name="axes", title="axes of the command line", subjects=(), scenarios=(Scenario(),))
-        return replace(started.crossed(parsed), subjects=("hf", "plain", "accelerate"))
-    chosen = load_suite(DEFAULT_SUITE if suite is None else suite)
+        return replace(_in_tier(started, asked).crossed(parsed), subjects=("hf", "plain", "accelerate"))
+    chosen = _in_tier(load_suite(_DEFAULT_SUITES.get(asked, DEFAULT_SUITE) if suite is None else suite), asked)
     return chosen.crossed(parsed) if parsed else chosen
+
+
+def _tier_named(tier: str | None) -> Tier | None:
+    if tier is None:
+        return None
+    if tier not in _MODELS:
+        raise ScenarioError(f"unknown tier {tier!r}{nearest(tier, [item.value for item in _MODELS])}")
+    return Tier(tier)
+
+
+def _in_tier(suite: Suite, tier: Tier | None) -> Suite:
+    """Return the suite with every scenario in this tier; a model that does not go with it is replaced by one that does."""
+    if tier is None:
+        return suite
+    fitting = _MODELS[tier]
+    scenarios, _ = distinct(
+        item.with_(tier=tier, model=item.model if item.model in fitting else fitting[0]) for item in suite.scenarios
+    )
+    axes = tuple(axis for axis in suite.axes if axis.name not in {"tier", "model"})
+    return replace(suite, scenarios=scenarios, axes=axes)
 
 
 def _selected(suite: Suite, select: str) -> Suite:
@@ -109,21 +146,19 @@ def _selected(suite: Suite, select: str) -> Suite:
     return replace(suite, name=f"{suite.name} where {selection}", scenarios=kept, axes=())
 
 
-def _preflight(name: str) -> None:
-    """Import a loop of one's own in a process of its own, so that a file that cannot be loaded is a usage error."""
-    done = subprocess.run(  # noqa: S603  our own interpreter and module
-        [sys.executable, "-P", "-m", "stepaudit.harness.subjects.preflight", name],
-        capture_output=True,
-        text=True,
-        timeout=_PREFLIGHT_SECONDS,
-        check=False,
-    )
-    if done.returncode == 0:
-        return
-    lines = done.stdout.strip().splitlines()
+def _trouble(names: list[str]) -> str | None:
+    """Import loops in a process of their own, so that a file that cannot be loaded is a usage error; return why not."""
+    command = [sys.executable, "-P", "-m", "stepaudit.harness.subjects.preflight", *names]
     try:
-        message = json.loads(lines[-1])["error"]
+        done = subprocess.run(  # noqa: S603  our own interpreter and module
+            command, capture_output=True, text=True, timeout=_PREFLIGHT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"subject {names[0]!r} cannot be imported: that took longer than {_PREFLIGHT_SECONDS} s"
+    if done.returncode == 0:
+        return None
+    try:
+        return str(json.loads(done.stdout.strip().splitlines()[-1])["error"])
     except (IndexError, ValueError, KeyError, TypeError):
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        message = f"subject {name!r} cannot be imported: the interpreter ended with {done.returncode}: {said}"
-    raise SubjectError(message)
+        return f"subject {names[0]!r} cannot be imported: the interpreter ended with {done.returncode}: {said}"

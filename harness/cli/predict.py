@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
-from ...scenarios import Scenario, Tier
+from ...scenarios import Scenario
 from ...scenarios.axes import axis_name, value_from_text
 from ..contract import CONTRACTS, Contract, Expectation, contract_named, expect
 from ..contract.formulas import (
@@ -33,7 +32,7 @@ def predict(*, contract: str | None = None, **fields: str) -> int:
         Scenario fields; those left out take their default.
     """
     named = {axis_name(name): value_from_text(axis_name(name), text) for name, text in fields.items()}
-    scenario = Scenario(**({"tier": Tier.PREDICT} | named))
+    scenario = Scenario(**named)
     chosen = [contract_named(contract)] if contract else list(CONTRACTS.values())
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"scenario  {scenario.label}")
@@ -46,7 +45,6 @@ def _print(console: Console, scenario: Scenario, contract: Contract, expected: E
     terms = expected.terms
     console.print(f"\ncontract  {contract.name}: {contract.title}", style="bold")
     console.print(f"          {contract.source}", style="dim")
-    grid = Table.grid(padding=(0, 2))
     rows = [
         ("optimizer steps", expected.optimizer_steps, target_formula(scenario, terms, contract)),
         ("micro-batches an epoch", terms.M, micro_batches_formula(scenario, terms)),
@@ -67,9 +65,9 @@ def _print(console: Console, scenario: Scenario, contract: Contract, expected: E
             )
         )
         rows.append(("epoch at the end", f"{float(expected.epochs_after[-1]):.6g}", "micro-batches / M"))
-    for name, value, formula in rows:
-        grid.add_row(f"  {name}", str(value), formula)
-    console.print(grid)
+    wide = max(len(str(value)) for _, value, _ in rows)
+    for name, value, formula in rows:  # no table: a formula that wraps cannot be read, nor searched for
+        console.print(f"  {name:<22}  {value!s:<{wide}}  {formula}")
 
 
 def _windows(windows: tuple[int, ...], most: int = 12) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
-from ..judging.verdict import Verdict
 from .check import open_records
 from .manifest import ManifestError
 
@@ -24,18 +22,16 @@ def report(directory: Path = Path("stepaudit-out"), /, *, verbose: bool = False)
     verbose
         Show every cluster and traceback.
     """
+    from ...reports.json_file import read_verdict
     from ...reports.terminal import print_summary
     from ...reports.write import write_reports
 
-    path = directory / "verdict.json"
     try:
-        verdict = Verdict.model_validate_json(path.read_bytes())
+        verdict = read_verdict(directory / "verdict.json")
     except FileNotFoundError:
         raise ManifestError(f"{directory} holds no verdict: there is no verdict.json") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(f"{path} is no verdict of this version: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise ManifestError(str(error)) from None
     with open_records(directory) as store:
         write_reports(verdict, store.get, directory)
     print_summary(verdict, console=Console(), out_dir=directory, verbose=verbose)

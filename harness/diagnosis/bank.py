@@ -282,4 +282,5 @@ def _among(hashes: Hashes, known: Hashes) -> NDArray[np.bool_]:
     if not len(known):
         return np.zeros(len(hashes), dtype=np.bool_)
     at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-    return known[at] == hashes
+    found: NDArray[np.bool_] = known[at] == hashes
+    return found

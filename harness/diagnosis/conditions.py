@@ -168,8 +168,8 @@ def _thresholds(quantities: Quantities) -> Iterator[Condition]:
 
 def _threshold(name: str, cut: float, *, above: bool, cost: float) -> Condition:
     if above:
-        return Condition(text=f"{name} > {cut:g}", cost=cost, holds=lambda q: q.fields[name] > cut)
-    return Condition(text=f"{name} <= {cut:g}", cost=cost, holds=lambda q: q.fields[name] <= cut)
+        return Condition(text=f"{name} > {cut:g}", cost=cost, holds=lambda q: q.numbers(name) > cut)
+    return Condition(text=f"{name} <= {cut:g}", cost=cost, holds=lambda q: q.numbers(name) <= cut)
 
 
 def _equal(name: str, value: float) -> Condition:
@@ -197,7 +197,8 @@ def _relations() -> Iterator[Condition]:
 def _remainder(left: str, right: str, cost: float) -> Condition:
     def holds(q: Quantities) -> Mask:
         divisor = q.columns[right]
-        return (q.columns[left] % np.maximum(divisor, 1) == 0) & (divisor > 0)
+        divides: Mask = (q.columns[left] % np.maximum(divisor, 1) == 0) & (divisor > 0)
+        return divides
 
     return Condition(text=f"{_shown(left)} % {_shown(right)} = 0", cost=cost, holds=holds)
 

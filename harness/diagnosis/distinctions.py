@@ -90,9 +90,9 @@ class _Task:
         for _, number, turned in sorted(chances)[:_SIDES_SEARCHED]:
             simple = self._sides[number][turned]
             where = self._masks[number] if turned else ~self._masks[number]
-            for hard in self._solver.solve(self._figure, where)[: 10 * _ALTERNATIVES]:
+            for harder in self._solver.solve(self._figure, where)[: 10 * _ALTERNATIVES]:
                 for position in simple.covers[:2]:
-                    pair = (self._entry(position), hard)
+                    pair = (self._entry(position), harder)
                     then, otherwise = pair[::-1] if turned else pair
                     found.append(self._cases(self._conditions[number], then, otherwise))
         return found

@@ -1,4 +1,4 @@
-"""A figure's formula, settled: inferred, told apart by running what separates the candidates, held against fresh cells."""
+"""A figure's formula, settled: inferred, told apart by running what separates candidates, held against fresh cells."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ RunCells = Callable[[Sequence[Scenario]], Sequence[CellRecord]]
 
 _FIRST_BATCH = 40
 """scenarios that are run before anything is inferred from fewer cells than twice as many"""
+
+_ATTEMPTS = 5
+"""draws until enough of the held-out cells have completed"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +126,7 @@ class FormulaOf:
     def settle(self, figure: Figure) -> Settled | None:
         """Return the formula of a figure; None where no cell has it."""
         told: list[Scenario] = []
-        if self._run is not None and len(sample_of(figure, self.cells).cells) < 2 * _FIRST_BATCH:
-            self.run(self._space.draw(_FIRST_BATCH, seed=self._rounds.seed + 1, without=tuple(self._asked)))
+        self._widen(figure)
         candidates = self._inferred(figure)
         if not candidates:
             return None
@@ -142,7 +144,7 @@ class FormulaOf:
             if self._run is None:
                 break
             held_out = self._held_out(figure, candidates[0], seed=self._rounds.seed + 100 + number)
-            if held_out.right == held_out.of or number == self._rounds.rounds - 1:
+            if held_out.right == held_out.of or not candidates[0].exact or number == self._rounds.rounds - 1:
                 break
             candidates = self._inferred(figure)  # the misses are cells now
         sample = sample_of(figure, self.cells)
@@ -156,6 +158,19 @@ class FormulaOf:
             held_out=held_out,
         )
 
+    def _widen(self, figure: Figure) -> None:
+        """Run random scenarios where a figure has few cells, and learn where the subject crashes."""
+        have = len(sample_of(figure, self.cells).cells)
+        if self._run is None or have >= 2 * _FIRST_BATCH or (self.cells and not have):
+            return
+        self.run(self._space.draw(_FIRST_BATCH, seed=self._rounds.seed + 1, without=tuple(self._asked)))
+        completed = {cell.books.scenario.drop_last for cell in self.cells}
+        crashed = {record.scenario.drop_last for record in self.failed} - completed
+        if crashed:
+            self._space = replace(self._space, drop_last=tuple(completed))
+            self._probes = self._space.draw(self._rounds.probes, seed=self._rounds.seed)
+            self._grammars.clear()
+
     def _inferred(self, figure: Figure) -> tuple[Candidate, ...]:
         sample = sample_of(figure, self.cells)
         if not sample.cells:
@@ -168,7 +183,7 @@ class FormulaOf:
         """Draw, run, compare; the cells that it gets wrong join the others."""
         wanted = self._rounds.held_out
         total = HeldOut(right=0, of=0, contract_right=0, not_run=0)
-        for attempt in range(3):
+        for attempt in range(_ATTEMPTS):
             lacking = wanted - total.of
             if lacking <= 0:
                 break

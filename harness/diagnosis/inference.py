@@ -1,4 +1,4 @@
-"""From cells to formulas: which expressions give an observed figure on every cell, and which of them differ elsewhere."""
+"""From cells to formulas: which expressions give a figure on every cell, and which of them differ elsewhere."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def infer(
     """
     cells = quantities_of(scenarios, grammar.contract)
     usual = cells.columns["T"] if expected is None else expected
-    working = _telling(figure, usual, cells)
+    working = _telling(figure, usual)
     best: list[Expression] = []
     for _ in range(_ROUNDS):
         found = _search(grammar, cells.take(working), figure[working])
@@ -148,7 +148,7 @@ def _search(grammar: Grammar, cells: Quantities, figure: Integers) -> list[Found
     return sorted(found, key=lambda item: item.cost)
 
 
-def _telling(figure: Integers, usual: Integers, cells: Quantities) -> NDArray[np.int64]:
+def _telling(figure: Integers, usual: Integers) -> NDArray[np.int64]:
     """Choose cells to search on: half of them from where the figure is not what the contract says."""
     generator = np.random.default_rng(7)
     order = generator.permutation(len(figure))

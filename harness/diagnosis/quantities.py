@@ -77,6 +77,10 @@ class Quantities:
     def __len__(self) -> int:
         return len(self.epochs)
 
+    def numbers(self, field: str) -> NDArray[np.float64]:
+        """Return a field that holds numbers."""
+        return self.fields[field].astype(np.float64)
+
     def cost(self, leaf: str) -> float:
         """Return how simple a leaf is; smaller is simpler."""
         return _COSTS[leaf]

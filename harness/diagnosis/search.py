@@ -149,8 +149,9 @@ class _Task:
     def _split(self, starts: NDArray[np.int64], hashes: Hashes) -> Iterator[tuple[int, int, Operator, int]]:
         """Yield how quotients are the sum or difference of a bank expression and a short one."""
         for w in self._solver.short:
-            for z_minus_w, operator in ((hashes + self._hashes[w], Operator.SUBTRACT), (hashes - self._hashes[w], Operator.ADD)):
-                for start, z in self._matches(starts, z_minus_w):
+            own = self._hashes[w]
+            for wanted, operator in ((hashes + own, Operator.SUBTRACT), (hashes - own, Operator.ADD)):
+                for start, z in self._matches(starts, wanted):
                     yield start, z, operator, int(w)
 
     def _chain(

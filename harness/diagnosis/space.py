@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,14 @@ class Space:
         supports: why the subject cannot run a scenario, or None.
         contract: predicts what a cell costs.
         most_micro_batches: larger cells are not drawn.
+        drop_last: the values that are drawn; a subject may crash on one of them.
     """
 
     templates: tuple[Scenario, ...]
     supports: Supports
     contract: Contract
     most_micro_batches: int = 160
+    drop_last: tuple[bool, ...] = (False, False, True)
 
     def draw(self, count: int, *, seed: int, without: Sequence[Scenario] = ()) -> tuple[Scenario, ...]:
         """Return distinct random scenarios, none of them in `without`; fewer where the space has no more."""
@@ -59,17 +62,18 @@ class Space:
         window = B * A * template.ranks
         near = generator.choice((B * template.ranks, window, window)) * generator.randint(1, 6)
         rows = max(1, near + generator.choice((-1, 0, 0, 1, generator.randint(0, window))))
-        U = max(1, -(-(-(-rows // (B * template.ranks))) // A))
-        limits = [generator.randint(1, 24), max(1, generator.randint(1, 3) * U + generator.randint(-1, 1))]
+        U = max(1, math.ceil(rows / window))
+        around = max(1, generator.randint(1, 3) * U + generator.randint(-1, 1))
+        limits: list[int | None] = [generator.randint(1, 24), around]
         if template.dataset is DatasetKind.SIZED:
-            limits += [None, None, 0] if generator.random() < 0.5 else [None]  # type: ignore[list-item]  None is a limit too
+            limits += [None, None, 0] if generator.random() < 0.5 else [None]
         return template.with_(
             rows=rows,
             per_device_batch_size=B,
             grad_accum=A,
             max_steps=generator.choice(limits),
             epochs=generator.choice(_EPOCHS),
-            drop_last=generator.choice((False, False, True)),
+            drop_last=generator.choice(self.drop_last),
         )
 
     def _fits(self, scenario: Scenario) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from ...scenarios import Scenario
 from ...scenarios.known import KnownDeviation
 from ..contract import RULES, CellBooks, Contract, Finding, NotJudged, draw_up
+from ..contract.books import ReferenceRun
 from ..ledger import CellRecord, Outcome
 from .verdict import (
     Books,
@@ -23,7 +24,16 @@ from .verdict import (
     Trouble,
 )
 
-__all__ = ["Judged", "figures_of", "judge_cell", "reproduce_line"]
+__all__ = ["Judged", "Reference", "figures_of", "judge_cell", "reproduce_line"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """The reference on the same scenario: its figures and, where curves are judged, its run."""
+
+    cell_id: str
+    figures: Figures
+    run: ReferenceRun | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +59,7 @@ def judge_cell(
     today: date,
     is_flaky: bool = False,
     rules: frozenset[str] | None = None,
-    reference: Figures | None = None,
+    reference: Reference | None = None,
 ) -> Judged:
     """Judge one record.
 
@@ -60,7 +70,7 @@ def judge_cell(
         today: for their expiry.
         is_flaky: whether a second run of the same cell gave another ledger.
         rules: the rules to judge by; None means all.
-        reference: the reference's figures on the same scenario.
+        reference: the reference on the same scenario; a cell is not compared with itself.
     """
     line = reproduce_line(record.subject, record.scenario)
     blank: dict[str, Any] = {
@@ -84,7 +94,8 @@ def judge_cell(
     if record.outcome is Outcome.UNSUPPORTED:
         return Judged(verdict=CellVerdict(**blank, verdict=CellOutcome.UNSUPPORTED, reason=record.reason))
 
-    books = draw_up(record, contract)
+    is_other = reference is not None and reference.cell_id != record.cell_id
+    books = draw_up(record, contract, reference.run if reference and is_other else None)
     numbers = _numbers(books)
     checked: list[str] = []
     unsupported: dict[str, str] = {}
@@ -120,7 +131,7 @@ def judge_cell(
 
     outcome = CellOutcome.DEVIATES if deviations else CellOutcome.CONFORMS
     blank |= {"rules_checked": checked, "rules_unsupported": unsupported, "deviations": deviations}
-    blank["account"] = _books(books, reference)
+    blank["account"] = _books(books, reference.figures if reference else None)
     verdict = CellVerdict(**blank, verdict=CellOutcome.FLAKY if is_flaky else outcome)
     return Judged(verdict=verdict, stale=tuple(stale), expired=tuple(expired))
 
@@ -193,8 +204,17 @@ def _numbers(books: CellBooks) -> Mapping[str, float | None]:
         "rows": scenario.rows,
         "max_steps": scenario.max_steps,
         "epochs": scenario.epochs,
+        "logging_steps": scenario.logging_steps,
+        "resumed_at": _resumed_at(scenario),
         **letters,
     }
+
+
+def _resumed_at(scenario: Scenario) -> int | None:
+    """Return the optimizer step of the newest checkpoint before the interruption that a scenario asks for."""
+    at = scenario.resume_at
+    every = scenario.save_steps or at
+    return None if at is None or not every else at // every * every
 
 
 def _deviation(

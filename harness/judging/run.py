@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 
+from ...scenarios import Scenario
 from ...scenarios.known import KnownDeviation
 from ..contract import RULES, Contract, contract_named, draw_up
+from ..contract.books import ReferenceRun, reference_run
 from ..ledger import CellRecord, Outcome
-from .cells import Judged, figures_of, judge_cell
+from .cells import Judged, Reference, figures_of, judge_cell
 from .verdict import (
     CellOutcome,
     CellVerdict,
@@ -21,7 +23,6 @@ from .verdict import (
     Environment,
     Example,
     ExitCode,
-    Figures,
     RuleSummary,
     StaleEntry,
     Standing,
@@ -93,7 +94,7 @@ def judge_run(
         reference: records of the subject that all others are compared with.
         today: for expiry.
     """
-    reference_figures = _reference_figures(reference, facts.contract)
+    beside = _reference_runs(reference, facts.contract)
     tally = _Tally()
     for record in records:
         contract = contract_named(facts.contract or record.contract)
@@ -104,18 +105,20 @@ def judge_run(
             today=today,
             is_flaky=record.cell_id in facts.flaky,
             rules=facts.rules,
-            reference=reference_figures.get(record.scenario.label),
+            reference=beside.get(record.scenario),
         )
         _add(tally, record, judged, contract)
     return _verdict(tally, known, facts)
 
 
-def _reference_figures(records: Iterable[CellRecord], override: str | None) -> dict[str, Figures]:
-    return {
-        record.scenario.label: figures_of(draw_up(record, contract_named(override or record.contract)))
-        for record in records
-        if record.outcome is Outcome.COMPLETED
-    }
+def _reference_runs(records: Iterable[CellRecord], override: str | None) -> dict[Scenario, Reference]:
+    found: dict[Scenario, Reference] = {}
+    for record in records:
+        if record.outcome is Outcome.COMPLETED:
+            books = draw_up(record, contract_named(override or record.contract))
+            run = None if record.replay is None else reference_run(books)
+            found[record.scenario] = Reference(cell_id=record.cell_id, figures=figures_of(books), run=run)
+    return found
 
 
 def _add(tally: _Tally, record: CellRecord, judged: Judged, contract: Contract) -> None:
@@ -296,18 +299,18 @@ def _sentence(
     rest = f"; {counts.not_judged} could not be judged" if counts.not_judged else ""
     if outcome is VerdictOutcome.PASSED:
         known = f", {counts.known} of them with known deviations only" if counts.known else ""
-        return f"Passed: {judged} cells judged{known}."
+        return f"{judged} cells judged{known}."
     if outcome is VerdictOutcome.NOT_JUDGED:
-        return f"Not judged: {counts.not_judged} of {counts.cells} cells gave no ledger; the other {judged} hold."
+        return f"{counts.not_judged} of {counts.cells} cells gave no ledger; the other {judged} hold."
     if outcome is VerdictOutcome.NOTHING:
-        return f"Nothing compared: none of {counts.cells} cells could be judged ({counts.unsupported} unsupported)."
+        return f"None of {counts.cells} cells could be judged ({counts.unsupported} unsupported)."
     if outcome is VerdictOutcome.INTERRUPTED:
-        return f"Interrupted: {judged} cells judged so far{rest}. The same command goes on from here."
+        return f"{judged} cells judged so far{rest}. The same command goes on from here."
     if clusters and clusters[0].standing is not Standing.KNOWN:
-        return f"Violated: {_accusation(clusters)}{rest}."
+        return f"{_accusation(clusters)}{rest}."
     if counts.flaky:
-        return f"Violated: {counts.flaky} cells gave two different ledgers in two identical runs{rest}."
-    return f"Violated: {len(stale)} known deviations are stale or expired{rest}."
+        return f"{counts.flaky} cells gave two different ledgers in two identical runs{rest}."
+    return f"{len(stale)} known deviations are stale or expired{rest}."
 
 
 def _accusation(clusters: Sequence[Cluster]) -> str:

@@ -24,7 +24,8 @@ __all__ = ["Projection", "Weighing"]
 _LEAST_EIGENVALUE = 1e-12
 """of the Gram matrix, relative to its largest: below it (condition 1e6) two rows cannot be told apart"""
 _SUSPICIOUS = 1e-3
-"""residual above which the rows of the window before are tried too: ten thousand times the rounding of float32"""
+_SUSPICIOUS_IN_AUTOCAST = 0.05
+"""residual above which the rows of the window before are tried too; rounding leaves 5e-7, and 1e-2 in bfloat16"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,7 @@ class Projection:
         self._twin = twin.eval()
         self._row_of = row_of
         self._autocast = autocast
+        self._suspicious = _SUSPICIOUS if autocast is None else _SUSPICIOUS_IN_AUTOCAST
         self._every = every
         self._sketch = _Sketch(dims) if dims else None
         self._asked = 0
@@ -92,7 +94,7 @@ class Projection:
             return Weighing(weights={}, residual=0.0)
         solved = _solve(rows_RP, g_P)
         residual = 1.0 if solved is None else _residual(solved, rows_RP, g_P)
-        if before is not None and before[1].shape[1] == rows_RP.shape[1] and not residual <= _SUSPICIOUS:
+        if before is not None and before[1].shape[1] == rows_RP.shape[1] and residual > self._suspicious:
             both_RP = torch.cat([rows_RP, before[1]])
             wider = _solve(both_RP, g_P)
             if wider is not None and _residual(wider, both_RP, g_P) < residual / 10:

@@ -33,6 +33,7 @@ def replay_run(
     subject: Curves,
     *,
     build: Callable[[], nn.Module],
+    build_exact: Callable[[], nn.Module],
     batch_of: BatchOf,
     trained: nn.Module,
     autocast: torch.dtype | None,
@@ -43,7 +44,7 @@ def replay_run(
         account: the observed account; its windows are replayed, of a run that did not end at its target only so many.
         contract: gives weights and rates.
         subject: curves of the run.
-        build: makes the model as it was before training, float32.
+        build: makes the model as it was before training, float32. build_exact: the same in float64.
         batch_of: makes the tensors of a micro-batch from row ids.
         trained: the subject's model after training.
         autocast: dtype that the run's forward is cast to, None for none.
@@ -51,7 +52,7 @@ def replay_run(
     target = terms_of(scenario, contract).T
     updates = account.done[:target]
     begun = {name: tensor.double() for name, tensor in _parameters(build()).items()}
-    exact_model, own_model = build().double(), build()
+    exact_model, own_model = build_exact(), build()
     exact = _train(exact_model, scenario, contract, updates, batch_of, autocast=None)
     own = _train(own_model, scenario, contract, updates, batch_of, autocast=autocast)
     epsilon = torch.finfo(autocast or torch.float32).eps

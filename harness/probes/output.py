@@ -7,8 +7,8 @@ import re
 __all__ = ["planned_from_output"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_BANNER = re.compile(r"total(?: optimi[sz]ation)? steps\s*[=:]\s*([\d,]+)", re.IGNORECASE)
-_BAR = re.compile(r"\|\s*\d+/(\d+)\s*\[")
+_BANNER = re.compile(r"total(?: optimi[sz]ation)? steps\s*[=:]\s*([0-9][0-9,]{0,30})", re.IGNORECASE)
+_BAR = re.compile(r"\|\s*[0-9]+/([0-9]{1,30})\s*\[")
 
 
 def planned_from_output(text: str) -> dict[str, int]:

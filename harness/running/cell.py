@@ -17,17 +17,22 @@ from .request import CellRequest
 from .resumption import train_resumed
 from .sitting import Sitting
 
-__all__ = ["execute"]
+__all__ = ["execute", "run_cell"]
 
 
 def execute(request: CellRequest, scratch: Path) -> CellRecord:
+    """Run one cell of the subject that the request names; what a worker does."""
+    return run_cell(resolve(request.subject), request, scratch)
+
+
+def run_cell(subject: Subject, request: CellRequest, scratch: Path) -> CellRecord:
     """Run one cell and return its record; an exception of the subject is the cell's error.
 
     Args:
-        request: scenario, subject and identity of the cell.
+        subject: who trains.
+        request: scenario and identity of the cell.
         scratch: an empty directory that is removed afterwards.
     """
-    subject = resolve(request.subject)
     blank = CellRecord(
         cell_id=request.cell_id,
         scenario=request.scenario,
@@ -100,6 +105,7 @@ def _replay(record: CellRecord, sitting: Sitting) -> Replay | None:
         contract_named(record.contract),
         observed_curves(account, scenario),
         build=workload.fresh_model,
+        build_exact=workload.exact_model,
         batch_of=workload.batch,
         trained=sitting.model,
         autocast=AUTOCAST[scenario.precision],

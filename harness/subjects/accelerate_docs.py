@@ -27,15 +27,27 @@ class AccelerateDocs:
         empty = scenario.drop_last and scenario.rows < scenario.per_device_batch_size
         if empty and scenario.dataset is DatasetKind.ITERABLE:
             return "drop_last leaves no micro-batch: Accelerate's loader raises on an iterable that yields nothing"
+        if scenario.dataset is DatasetKind.ITERABLE and scenario.resume_at is not None:
+            return "dataset iterable: the documented resume counts in lengths of the loader"
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        return common_limits(scenario, protocols=protocols) or schedule_limits(scenario, self.contract)
+        limits = common_limits(scenario, protocols=protocols, contract=self.contract)
+        return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:
         """Train as the scenario asks."""
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState, GradientState
+        from accelerate.utils import DataLoaderConfiguration
 
-        from .loop_parts import Journal, build_optimizer, build_schedule, length_of, loader_of, target_of
+        from .loop_parts import (
+            Journal,
+            build_optimizer,
+            build_schedule,
+            last_checkpoint,
+            length_of,
+            loader_of,
+            target_of,
+        )
 
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  the library's own way between runs
         GradientState._reset_state()  # noqa: SLF001
@@ -45,18 +57,27 @@ class AccelerateDocs:
         target = target_of(scenario, per_epoch)
         optimizer = build_optimizer(scenario, bench.model)
         schedule = build_schedule(scenario, optimizer, target)
-        journal = Journal(bench, per_epoch, target)
         precision = {Precision.FP32: "no", Precision.BF16: "bf16"}[scenario.precision]
         accelerator = Accelerator(
-            gradient_accumulation_steps=scenario.grad_accum, mixed_precision=precision, cpu=True
+            gradient_accumulation_steps=scenario.grad_accum,
+            mixed_precision=precision,
+            cpu=True,
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),  # else no order can be resumed
         )
         model, optimizer, loader, schedule = accelerator.prepare(bench.model, optimizer, loader, schedule)
 
-        passes, norm = 0, None
+        journal = Journal(bench, per_epoch, target, {}, lambda path: accelerator.save_state(str(path)))
+        passes, skip, norm = 0, 0, None
+        if bench.resume:
+            checkpoint = last_checkpoint(bench.output_dir)
+            passes, skip = divmod(journal.restore(checkpoint)["micro_batches"], per_epoch or 1)
+            accelerator.load_state(str(checkpoint))
         model.train()
         while not journal.finished:
-            done = 0
-            for done, batch in enumerate(loader, start=1):
+            done = skip
+            loader.set_epoch(passes)
+            active = accelerator.skip_first_batches(loader, skip) if skip else loader
+            for done, batch in enumerate(active, start=skip + 1):
                 with accelerator.accumulate(model):
                     loss = model(**batch).loss
                     accelerator.backward(loss)
@@ -68,10 +89,11 @@ class AccelerateDocs:
                     schedule.step()
                     optimizer.zero_grad()
                 if accelerator.sync_gradients:
-                    journal.updated(passes=passes, done=done, rate=rate, norm=norm)
+                    place = {"micro_batches": passes * (per_epoch or 0) + done}
+                    journal.updated(passes=passes, done=done, rate=rate, norm=norm, place=place)
                 if journal.finished:
                     break
             if not done:
                 break  # an iterable dataset that yields nothing
-            passes += 1
+            passes, skip = passes + 1, 0
         return journal.close()

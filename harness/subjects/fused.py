@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
+from ...scenarios import LossProtocol, Precision, Scenario
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
 from .environment import Environment
@@ -32,8 +32,6 @@ class FusedLoop:
         if terms_of(scenario, contract_named(self.contract)).M == 0:
             return "drop_last leaves no micro-batch: the loop refuses data that give none"
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        if scenario.dataset is DatasetKind.ITERABLE and scenario.resume_at is not None:
-            return "dataset iterable: its order is not the loop's to restore"
         return common_limits(scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract)
 
     def train(self, bench: Bench) -> Claims:

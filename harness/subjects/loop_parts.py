@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,18 @@ class Journal:
         per_epoch: micro-batches of a pass, None where unknown. target: optimizer steps to make.
         parts: what a checkpoint holds beside the model, by name; each has `state_dict` and `load_state_dict`. Without
             parts it holds the model alone.
+        also: writes more into the directory of a checkpoint.
     """
 
     def __init__(
-        self, bench: Bench, per_epoch: int | None, target: int, parts: Mapping[str, Any] | None = None
+        self,
+        bench: Bench,
+        per_epoch: int | None,
+        target: int,
+        parts: Mapping[str, Any] | None = None,
+        also: Callable[[Path], None] | None = None,
     ) -> None:
+        self._also = also
         self.updates = 0
         self._parts = parts
         self._planned = target
@@ -186,6 +193,8 @@ class Journal:
             journal = {name: getattr(self, name) for name in ("updates", "_target", "_epoch", "_interval_loss", "_logged_at")}
             parts = {name: part.state_dict() for name, part in self._parts.items()}
             torch.save({"parts": parts, "journal": journal, "place": dict(place or {})}, checkpoint / _STATE)
+        if self._also is not None:
+            self._also(checkpoint)
 
     def _is_due(self, every: int) -> bool:
         return bool(every) and (self.updates % every == 0 or self.finished)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import operator
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from ..ledger import Claims, LogEntry
 from .environment import Environment
 from .subject import Bench, SubjectError, common_limits
 
-__all__ = ["LoopArguments", "OwnLoop", "loop_arguments"]
+__all__ = ["FunctionLoop", "LoopArguments", "OwnLoop", "loop_arguments"]
+
+
+_UNASKED = 500
+"""`TrainingArguments`' default cadence, where the strategy is `no`: a loop may divide by it"""
 
 
 class LoopArguments:
@@ -95,6 +101,31 @@ class OwnLoop:
         return function  # type: ignore[no-any-return]  checked above
 
 
+class FunctionLoop(OwnLoop):
+    """A loop of one's own that is at hand as a function, in the process that audits it.
+
+    Args:
+        function: `train(model, dataset, args)`.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise SubjectError(f"a subject is a function train(model, dataset, args), not {function!r:.80}")
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        self.name = f"{getattr(function, '__module__', '?')}:{name}"
+        self.imports = ()
+        self._given = function
+        try:
+            source = inspect.getsource(function)
+        except (OSError, TypeError):
+            source = repr(function)
+        self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function."""
+        return self._given
+
+
 def _source(target: str, name: str) -> bytes:
     """Return the bytes that identify the loop: the file's, or those of the module's file."""
     if target.endswith(".py"):
@@ -161,23 +192,28 @@ def loop_arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
         {
             "output_dir": os.fspath(output_dir),
             "max_steps": -1 if scenario.max_steps is None else scenario.max_steps,
-            "num_train_epochs": scenario.epochs,
+            "num_train_epochs": int(scenario.epochs) if scenario.epochs.is_integer() else scenario.epochs,
             "per_device_train_batch_size": scenario.per_device_batch_size,
             "gradient_accumulation_steps": scenario.grad_accum,
             "dataloader_drop_last": scenario.drop_last,
             "learning_rate": scenario.learning_rate,
             "weight_decay": 0.0,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.999,
+            "adam_epsilon": 1e-8,
             "optim": scenario.optimizer.value,
             "lr_scheduler_type": scenario.lr_schedule.value,
             "warmup_steps": scenario.warmup_steps,
             "max_grad_norm": scenario.max_grad_norm,
             "logging_strategy": strategy(scenario.logging_steps),
-            "logging_steps": scenario.logging_steps,
+            "logging_steps": scenario.logging_steps or _UNASKED,
             "save_strategy": strategy(scenario.save_steps),
-            "save_steps": scenario.save_steps,
+            "save_steps": scenario.save_steps or _UNASKED,
             "eval_strategy": strategy(scenario.eval_steps),
-            "eval_steps": scenario.eval_steps,
+            "eval_steps": scenario.eval_steps or _UNASKED,
+            "dataloader_num_workers": 0,
             "seed": scenario.seed,
+            "data_seed": scenario.seed,
             "shuffle": scenario.shuffle,
             "bf16": scenario.precision is Precision.BF16,
             "fp16": scenario.precision is Precision.FP16,
@@ -199,8 +235,11 @@ def _claims(claimed: Any, args: LoopArguments, saved: tuple[int, ...] | None) ->
     known = ("global_step", "epoch", "log_history", "planned_steps", "num_input_tokens_seen")
     for name in claimed:
         if name not in known:
-            raise SubjectError(f"train() returned an unknown claim {name!r}{nearest(name, known)}")
+            # Into the cell's output, where whoever misses the claim will look.
+            print(f"stepaudit: no rule knows the claim {name!r}{nearest(name, known)}")  # noqa: T201
     history = claimed.get("log_history")
+    if history is not None and (isinstance(history, (str, Mapping)) or not isinstance(history, Iterable)):
+        raise SubjectError(f"claimed log_history must be a list of tables, not {history!r:.80}")
     planned = _whole("planned_steps", claimed.get("planned_steps"))
     return Claims(
         global_step=_whole("global_step", claimed.get("global_step")),
@@ -230,16 +269,21 @@ def _entry(entry: Any) -> LogEntry:
 def _whole(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or int(value) != value:
-        raise SubjectError(f"claimed {name} must be a whole number, not {value!r}")
+    try:
+        if isinstance(value, bool) or int(value) != value:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise SubjectError(f"claimed {name} must be a whole number, not {value!r:.80}") from None
     return int(value)
 
 
 def _real(name: str, value: Any) -> float | None:
-    """Return a claimed number as it is: an integer epoch stays an integer, tensors become floats."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return value
+    """Return a claimed number as Python's own: an integer epoch stays an integer, arrays and tensors of one become floats."""
+    if value is None:
+        return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        return operator.index(value) if hasattr(value, "__index__") and not hasattr(value, "is_floating_point") else float(value)
+    except (TypeError, ValueError, OverflowError):
         raise SubjectError(f"claimed {name} must be a number, not {value!r:.80}") from None

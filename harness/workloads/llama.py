@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import MethodType
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ...scenarios import LossProtocol, ModelKind, Scenario
 from .text import BEGIN, END, PAD, VOCAB_SIZE
 
-__all__ = ["build_llama"]
+__all__ = ["build_exact_llama", "build_llama"]
 
 _SIZES = {
     ModelKind.TINY_LLAMA: {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
@@ -75,6 +76,20 @@ def build_llama(scenario: Scenario) -> nn.Module:
         if scenario.model is ModelKind.TINY_LLAMA_LORA:
             model = _with_adapters(model)
     return model
+
+
+def build_exact_llama(scenario: Scenario) -> nn.Module:
+    """Build the same model in float64, all of it: transformers' norm goes through float32 whatever the model's dtype."""
+    model = build_llama(scenario).double()
+    for module in model.modules():
+        if type(module).__name__ == "LlamaRMSNorm":
+            module.forward = MethodType(_exact_norm, module)  # type: ignore[method-assign]
+    return model
+
+
+def _exact_norm(self: Any, hidden_states: Tensor) -> Tensor:
+    variance = hidden_states.pow(2).mean(-1, keepdim=True)
+    return self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))  # type: ignore[no-any-return]
 
 
 def _with_adapters(model: nn.Module) -> nn.Module:

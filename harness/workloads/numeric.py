@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...scenarios import DatasetKind, FirstLabel, LengthProfile, Precision, Scenario
 from ..oracle.projection import Projection, Weighing
-from .llama import build_llama
+from .llama import build_exact_llama, build_llama
 from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, SizedRows
 from .text import ANSWER, BEGIN, PAD, encode, text_pairs
 from .workload import Sight
@@ -58,7 +58,7 @@ class NumericWorkload:
         self.eval_dataset = SizedRows(evaluation, scenario.rows, _unwatched)
         autocast = AUTOCAST[scenario.precision]
         # Under autocast the twin rounds as the run does; without, it adds no rounding of its own.
-        twin = build_llama(scenario) if autocast else build_llama(scenario).double()
+        twin = build_llama(scenario) if autocast else build_exact_llama(scenario)
         self._projection = Projection(twin, self._alone, autocast=autocast, every=every, dims=dims)
 
     def identify(self, input_ids: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> Sight:
@@ -89,6 +89,10 @@ class NumericWorkload:
     def fresh_model(self) -> nn.Module:
         """Return the model as it was before training, newly built."""
         return build_llama(self._scenario)
+
+    def exact_model(self) -> nn.Module:
+        """Return the same model in float64."""
+        return build_exact_llama(self._scenario)
 
     def batch(self, rows: Sequence[int]) -> Mapping[str, Tensor]:
         """Return the tensors of a micro-batch of these rows, each `[rows, length]`."""

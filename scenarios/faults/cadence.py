@@ -12,7 +12,7 @@ class NoFinalSave(Loop):
 
     def save_is_due(self) -> bool:
         """Multiples only."""
-        return bool(self.args.save_steps) and self.updates % self.args.save_steps == 0
+        return bool(self.save_every) and self.updates % self.save_every == 0
 
 
 @fault("save", Family.CADENCE)
@@ -21,7 +21,7 @@ class SavesOnlyAtTheEnd(Loop):
 
     def save_is_due(self) -> bool:
         """At the end."""
-        return bool(self.args.save_steps) and self.is_finished()
+        return bool(self.save_every) and self.is_finished()
 
 
 @fault("save", Family.CADENCE, "Lightning #1923")
@@ -30,7 +30,7 @@ class SavesByMicroBatches(Loop):
 
     def save_is_due(self) -> bool:
         """When the micro-batches come out even."""
-        every = self.args.save_steps
+        every = self.save_every
         return bool(every) and (self.micro_batches % every == 0 or self.is_finished())
 
 
@@ -40,7 +40,7 @@ class SavesEveryUpdate(Loop):
 
     def save_is_due(self) -> bool:
         """Always."""
-        return bool(self.args.save_steps)
+        return bool(self.save_every)
 
 
 @fault("eval", Family.CADENCE, "transformers up to 4.57 (#43935)")
@@ -49,7 +49,7 @@ class NoFinalEval(Loop):
 
     def eval_is_due(self) -> bool:
         """Multiples only."""
-        return bool(self.args.eval_steps) and self.updates % self.args.eval_steps == 0
+        return bool(self.eval_every) and self.updates % self.eval_every == 0
 
 
 @fault("eval", Family.CADENCE)
@@ -58,7 +58,7 @@ class EvaluatesOneLate(Loop):
 
     def eval_is_due(self) -> bool:
         """One late."""
-        every = self.args.eval_steps
+        every = self.eval_every
         return bool(every) and ((self.updates - 1) % every == 0 or self.is_finished())
 
 
@@ -68,7 +68,7 @@ class EvaluatesByShareOfEpoch(Loop):
 
     def eval_is_due(self) -> bool:
         """Updates of this epoch."""
-        every = self.args.eval_steps
+        every = self.eval_every
         in_epoch = self.updates - self.epoch * self.U
         return bool(every) and (in_epoch % every == 0 or self.is_finished())
 

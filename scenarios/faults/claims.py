@@ -164,7 +164,7 @@ class LogsOneEarly(Loop):
 
     def log_is_due(self) -> bool:
         """One early."""
-        return bool(self.args.logging_steps) and (self.updates + 1) % self.args.logging_steps == 0
+        return bool(self.log_every) and (self.updates + 1) % self.log_every == 0
 
 
 @fault("log", Family.CLAIMS)
@@ -173,7 +173,7 @@ class LogsByMicroBatches(Loop):
 
     def log_is_due(self) -> bool:
         """When the micro-batches come out even."""
-        return bool(self.args.logging_steps) and self.micro_batches % self.args.logging_steps == 0
+        return bool(self.log_every) and self.micro_batches % self.log_every == 0
 
 
 @fault("log", Family.CLAIMS)

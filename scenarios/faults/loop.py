@@ -51,6 +51,10 @@ class Loop:
         self.norm: Any = None
         self.rate = 0.0
 
+        self.log_every = args.logging_steps if args.logging_strategy == "steps" else 0
+        self.save_every = args.save_steps if args.save_strategy == "steps" else 0
+        self.eval_every = args.eval_steps if args.eval_strategy == "steps" else 0
+
     # ---- plan
 
     def prepare(self) -> None:
@@ -249,7 +253,7 @@ class Loop:
 
     def log_is_due(self) -> bool:
         """Every logging_steps updates."""
-        return bool(self.args.logging_steps) and self.updates % self.args.logging_steps == 0
+        return bool(self.log_every) and self.updates % self.log_every == 0
 
     def log_entry(self) -> dict[str, Any]:
         """What the log says."""
@@ -283,11 +287,11 @@ class Loop:
 
     def eval_is_due(self) -> bool:
         """Every eval_steps updates and after the last."""
-        return self.is_due(self.args.eval_steps)
+        return self.is_due(self.eval_every)
 
     def save_is_due(self) -> bool:
         """Every save_steps updates and after the last."""
-        return self.is_due(self.args.save_steps)
+        return self.is_due(self.save_every)
 
     def is_due(self, every: int) -> bool:
         """Every so many updates, and after the last."""

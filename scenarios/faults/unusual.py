@@ -338,7 +338,7 @@ class EvaluatesBeforeTraining(Loop):
     def prepare(self) -> None:
         """A sanity check, where evaluations are not asked for."""
         super().prepare()
-        if not self.args.eval_steps:
+        if not self.eval_every:
             self.evaluate()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 
@@ -134,7 +135,7 @@ def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding
         return None
     mean = allowed[0]
     slack = 0.5 * 10.0**-books.contract.logged_decimals if books.contract.logged_decimals is not None else 0.0
-    if any(abs(entry.loss - value) <= FLOAT32 * abs(value) + slack for value in allowed):
+    if any(_near(entry.loss, value, slack) for value in allowed):
         return None
     return Finding(
         expected=f"logged loss {mean:.6g} at {entry.global_step}",
@@ -144,6 +145,11 @@ def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding
         update=entry.global_step,
         text=f"the log entry of optimizer step {entry.global_step} carries loss {entry.loss:.6g}",
     )
+
+
+def _near(got: float, want: float, slack: float = 0.0) -> bool:
+    """Whether a logged value is the true one in float32; nothing is near an infinity or a NaN."""
+    return math.isfinite(want) and abs(got - want) <= FLOAT32 * abs(want) + slack
 
 
 def _weighted_loss(books: CellBooks, update: Update) -> float | None:
@@ -203,7 +209,7 @@ def _norm(books: CellBooks, entry: LogEntry, update: Update) -> Finding | None:
     if update.clip is None and limit and entry.grad_norm > limit:
         # A loop that clips by its own code: the norm that was logged must be the one that gives what was seen.
         allowed.append(before / clip_factor(limit, entry.grad_norm))
-    if any(abs(entry.grad_norm - norm) <= FLOAT32 * abs(norm) for norm in allowed):
+    if any(_near(entry.grad_norm, norm) for norm in allowed):
         return None
     return Finding(
         expected=f"logged grad norm {before:.6g} at {update.index}",

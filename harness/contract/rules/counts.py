@@ -13,7 +13,7 @@ def judge_target(books: CellBooks) -> Findings:
     observed, expected = books.observed, books.expected
     # Asked for epochs, the data are what was asked for: nothing makes up for an attempt that a scaler suppressed.
     lost = 0 if books.scenario.max_steps else observed.skipped_steps
-    got, want = observed.optimizer_steps, expected.optimizer_steps - lost
+    got, want = observed.optimizer_steps, max(expected.optimizer_steps - lost, 0)
     if got == want and not observed.stopped:
         return []
     if got == want:

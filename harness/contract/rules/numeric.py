@@ -36,19 +36,22 @@ def judge_curve(books: CellBooks) -> Findings:
     if not replay.updates:
         return NotJudged(reason="no optimizer step to compare")
     subject, exact, envelope = replay.subject, replay.exact, replay.envelope
+    partings = []
     for name, got, want, width in (
+        ("learning rate", subject.learning_rates, exact.learning_rates, envelope.learning_rates),
         ("loss", subject.losses, exact.losses, envelope.losses),
         ("gradient norm", subject.grad_norms, exact.grad_norms, envelope.grad_norms),
-        ("learning rate", subject.learning_rates, exact.learning_rates, envelope.learning_rates),
     ):
         if name == "loss" and all(value is None for value in got):
             continue  # a trainer that computes the loss itself and does not log it: norms and rates remain
         slack = RATE * books.scenario.learning_rate if name == "learning rate" else 0.0
         finding = _parting(books, name, got, want, width, MULTIPLE, slack, "the float64 replay of its windows")
         if finding is not None:
-            return [finding]
-    found = _beside_reference(books)
-    return [found] if found is not None else []
+            partings.append(finding)
+    if not partings and (found := _beside_reference(books)) is not None:
+        partings.append(found)
+    # The first update at which anything parts: a wrong rate shows in the loss of the next one.
+    return [min(partings, key=lambda finding: finding.update or 0)] if partings else []
 
 
 def judge_params(books: CellBooks) -> Findings:

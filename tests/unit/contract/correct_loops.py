@@ -118,16 +118,17 @@ class Loop:
         self.optimizer.zero_grad()
 
     def after_update(self):
-        if self.is_due(self.args.logging_steps):
+        args = self.args
+        if args.logging_strategy == "steps" and self.is_due(args.logging_steps):
             self.log.append(self.entry())
             self.since_log = []
-        if self.is_due(self.args.save_steps, at_end=True):
+        if args.save_strategy == "steps" and self.is_due(args.save_steps, at_end=True):
             (Path(self.args.output_dir) / f"checkpoint-{self.updates}").mkdir()
-        if self.is_due(self.args.eval_steps, at_end=True):
+        if args.eval_strategy == "steps" and self.is_due(args.eval_steps, at_end=True):
             self.evaluate()
 
     def is_due(self, every, at_end=False):
-        return bool(every) and (self.updates % every == 0 or (at_end and self.updates == self.goal))
+        return self.updates % every == 0 or (at_end and self.updates == self.goal)
 
     def entry(self):
         return {

@@ -1,0 +1,196 @@
+"""TrainParity 0.1.0: its three checks, as its API page says, on every loop that is named.
+
+* `check_accumulation` runs a loop of its own over one window, in three fresh processes; of the user's loop it takes
+  model, optimizer, schedule and the loss of a micro-batch. Here the loss is the one that the seeded loop itself would
+  send backward (full window; then a short one). What a loop does around it must be declared by hand with the flags
+  of `AccumulationExecutionPlan`: `DECLARED`, which says the fault before it is looked for.
+* `audit_sample_coverage` reads row numbers that the user's loop reports, an epoch a window. It runs the whole loop.
+* `check_resume` runs the user's own command in fresh processes. No seeded loop can resume, so it is not run.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import arena
+from arena import SETTINGS, Setting
+from trainparity import ExactlyOnce, Outcome, audit_sample_coverage, check_accumulation
+from trainparity.api import (
+    AccumulationExecutionPlan,
+    LossAccounting,
+    SampleObservation,
+    ToleranceComparison,
+    TrainingState,
+)
+
+#: Parts of the loop that `check_accumulation` takes over; a fault elsewhere cannot reach it.
+HANDED_OVER = {"loss", "divisor", "factor", "make_optimizer", "make_schedule", "schedule_length", "target"}
+LOSSES = {"loss", "divisor", "factor"}
+#: Faults that the plan has a flag for; whoever sets it knows the fault already.
+DECLARED: dict[str, dict[str, Any]] = {
+    "clips-every-micro-batch": {"clip_grad_norm": 0.05, "clip_per_microbatch": True},
+    "advances-per-micro-batch": {"scheduler_step_per_microbatch": True},
+    "evaluation-ends-accumulation": {"optimizer_step_per_microbatch": True},
+}
+WINDOW = Setting(rows=16, B=2, A=4)
+
+
+class Window:
+    """The case of one window: the seeded loop's loss for each of its micro-batches."""
+
+    equivalence = "the same rows in one window; every label token weighs the same"
+    name = ""
+    micro_batches = 4
+
+    def build(self, seed: int, device: str) -> TrainingState:
+        """The loop's own model, optimizer and schedule."""
+        del device
+        self.loop = arena.new_loop(arena.loop_class(self.name), arena.new_model(seed), WINDOW, tempfile.gettempdir())
+        self.loop.prepare()
+        return TrainingState(self.loop.model, self.loop.optimizer, self.loop.schedule)
+
+    def batch(self, device: str) -> Any:
+        """The window's rows."""
+        del device
+        return [arena.batch_of(range(at, at + 2)) for at in range(0, 2 * self.micro_batches, 2)]
+
+    def split_batch(self, batch: Any, count: int) -> list[Any]:
+        """One whole batch for the control, else the micro-batches."""
+        if count == 1:
+            return [(0, [_joined(batch)], True)]
+        return [(index, batch, False) for index in range(count)]
+
+    def loss(self, state: TrainingState, item: Any) -> LossAccounting:
+        """The loss as the loop sends it backward; the control is the token mean."""
+        index, window, is_control = item
+        if is_control:
+            return LossAccounting(state.model(**window[0]).loss)
+        if index == 0:
+            self.divisor = self.loop.divisor(window)
+        return LossAccounting(self.loop.loss(window[index], self.divisor, window))
+
+
+def _joined(batches: list[Any]) -> Any:
+    import torch
+
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+class Reporter:
+    """A model hook that reports the rows of every training forward, as the coverage audit wants them."""
+
+    def __init__(self, loop: Any) -> None:
+        self.seen: list[SampleObservation] = []
+        self.counts: dict[int, int] = {}
+        loop.model.register_forward_pre_hook(lambda *hook: self.report(loop, hook), with_kwargs=True)
+
+    def report(self, loop: Any, hook: Any) -> None:
+        if not loop.model.training:
+            return
+        for row in hook[2]["input_ids"][:, 0].tolist():
+            position = self.counts[loop.epoch] = self.counts.get(loop.epoch, -1) + 1
+            self.seen.append(SampleObservation(row, rank=0, epoch=loop.epoch, position=position))
+
+
+def coverage(name: str, setting: Setting, scratch: str) -> str | None:
+    """Every row once an epoch, in the epochs asked for, and none in any other."""
+    loop = arena.new_loop(arena.loop_class(name), arena.new_model(), setting, scratch)
+    reporter = Reporter(loop)
+    loop.run()
+    observed = {item.epoch for item in reporter.seen} | set(range(setting.epochs))
+    for epoch in sorted(observed):
+        rows = range(setting.rows) if epoch < setting.epochs else ()
+        result = audit_sample_coverage([item for item in reporter.seen if item.epoch == epoch], ExactlyOnce(rows))
+        if result.outcome is not Outcome.PASS:
+            return f"epoch {epoch}: {result.outcome.value}: {result.message} {result.first_violation}"
+    return None
+
+
+def accumulation(name: str, micro_batches: int) -> Any:
+    """The window of a loop, by a case that a fresh process can import."""
+    plan = dict(DECLARED.get(name, {}))
+    plan |= {} if name in DECLARED else {"scale_accumulated_loss": False, "use_explicit_loss_accounting": False}
+    where = Path(tempfile.mkdtemp()) / "case_of_this_loop.py"
+    base = "DeclaredWindow" if name in DECLARED else "Window"
+    where.write_text(
+        f"from with_trainparity import {base}\nclass Case({base}):\n"
+        f"    name = {name!r}\n    micro_batches = {micro_batches}\n"
+    )
+    sys.path.insert(0, str(where.parent))
+    sys.modules.pop("case_of_this_loop", None)
+    import os
+
+    paths = os.pathsep.join([str(where.parent), os.environ.get("PYTHONPATH", "")])
+    try:
+        return check_accumulation(
+            "case_of_this_loop:Case",
+            candidate=AccumulationExecutionPlan(microbatch_count=micro_batches, **plan),
+            comparison=ToleranceComparison(rtol=1e-4, atol=1e-6),
+            environment={"PYTHONPATH": paths},
+        )
+    finally:
+        sys.path.remove(str(where.parent))
+
+
+class DeclaredWindow(Window):
+    """The correct loop's losses with numerator and denominator; the plan's flag is the fault."""
+
+    def loss(self, state: TrainingState, item: Any) -> LossAccounting:
+        """Sum and count, which TrainParity normalises itself."""
+        index, window, _ = item
+        batch = window[index]
+        count = int((batch["labels"][:, 1:] != -100).sum())
+        total = state.model(**batch, num_items_in_batch=1).loss
+        return LossAccounting(total / count, total, count)
+
+
+def main() -> None:
+    """Names on the command line; an answer a line."""
+    scratch = tempfile.mkdtemp()
+    for name in sys.argv[1:]:
+        began, children = time.process_time(), _children()
+        parts = arena.overridden(arena.loop_class(name))
+        found: list[str] = []
+        errors: list[str] = []
+        abstained: list[str] = []
+        checks = 0
+        for setting in (item for item in SETTINGS if item.max_steps < 0 and not item.drop_last):
+            checks += 1
+            try:
+                failure = coverage(name, setting, scratch)
+            except Exception as error:  # noqa: BLE001
+                errors.append(f"coverage, {setting.name}: {type(error).__name__}: {error}")
+                continue
+            if failure is not None:
+                found.append(f"coverage, {setting.name}: {failure}")
+        sizes = (4, 2) if parts & LOSSES else (4,) if parts & HANDED_OVER or name in DECLARED else ()
+        for size in sizes:
+            checks += 1
+            result = accumulation(name, size)
+            text = f"accumulation, window of {size}: {result.outcome.value} in {result.first_observed_phase}: {result.message}"
+            into = {Outcome.FAIL: found, Outcome.ABSTAIN: abstained, Outcome.ERROR: errors}
+            if result.outcome is not Outcome.PASS:
+                into[result.outcome].append(text)
+                break
+        outcome = "sees" if found else "error" if errors else "abstains" if abstained else "passes"
+        if outcome == "sees" and name in DECLARED and all(text.startswith("accumulation") for text in found):
+            outcome = "sees, declared"
+        arena.tell(
+            name=name, outcome=outcome, text=(found or errors or abstained or [""])[0], checks=checks,
+            failing=len(found), seconds=time.process_time() - began + _children() - children,
+        )  # fmt: skip
+
+
+def _children() -> float:
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""Fuzzing: hypothesis draws scenarios near the boundaries of step arithmetic, findings are told apart and shrunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis import strategies as st
+
+from ...scenarios import (
+    DatasetKind,
+    FirstLabel,
+    LengthProfile,
+    LossProtocol,
+    LrSchedule,
+    OptimizerName,
+    Scenario,
+)
+from ..contract import RULES, Contract, terms_of
+from .shrinking import Shrunk, shrink
+
+__all__ = ["Broken", "FuzzFinding", "FuzzOptions", "FuzzResult", "Verdicts", "boundary_scenarios", "fuzz"]
+
+_RULE_ORDER = list(RULES)
+"""from cause to consequence"""
+_A_ROUND = 60
+"""scenarios that hypothesis draws before findings are looked at"""
+_AT_ONCE = 20
+_SEARCHING = 0.75
+"""share of the budget in which new scenarios are drawn"""
+_OVERSHOOT = 1.25
+"""reductions may take a quarter of the budget beyond it"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Broken:
+    """One rule that a cell breaks.
+
+    Attributes:
+        rule: its id.
+        way: how, so that different faults of one rule are told apart: `more`, `less`, `no end`, or empty.
+        known: id of the known deviation that covers it with this value; None for a new one.
+        expected, got: as the rule says it.
+    """
+
+    rule: str
+    way: str
+    known: str | None
+    expected: str
+    got: str
+
+
+Verdicts = Callable[[Sequence[Scenario]], Sequence[tuple[Broken, ...] | None]]
+"""runs scenarios and says which rules each breaks; None where a cell was declined, crashed or hung"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FuzzOptions:
+    """How long and what.
+
+    Attributes:
+        budget_s: wall time.
+        seed: of the drawing; the same seed draws the same scenarios.
+        rule: look at this rule only.
+    """
+
+    budget_s: float = 60.0
+    seed: int = 0
+    rule: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FuzzFinding:
+    """One fault.
+
+    Attributes:
+        broken: the rule, and how it is broken in the reduced scenario.
+        shrunk: the reduced scenario.
+        first: the scenario in which it was found.
+        also: what else the reduced scenario breaks; it is not reduced once more for that.
+        seen: scenarios that showed it.
+        other_way: whether a simplification breaks the same rule in another way, which is another finding.
+    """
+
+    broken: Broken
+    shrunk: Shrunk
+    first: Scenario
+    also: tuple[Broken, ...]
+    seen: int
+    other_way: bool = False
+
+
+@dataclass(kw_only=True)
+class FuzzResult:
+    """What a fuzz found.
+
+    Attributes:
+        findings: new ones first, then in the order of their rules.
+        scenarios: those that were run while searching; `not_run` of them gave no books.
+        cut_short: findings that the budget left no time to reduce, with the scenario that shows them.
+    """
+
+    findings: list[FuzzFinding] = field(default_factory=list)
+    scenarios: int = 0
+    not_run: int = 0
+    seconds: float = 0.0
+    cut_short: list[tuple[Broken, Scenario]] = field(default_factory=list)
+
+
+@st.composite
+def boundary_scenarios(
+    draw: st.DrawFn, *, contract: Contract, supports: Callable[[Scenario], str | None]
+) -> Scenario:
+    """Draw a scenario of the trace tier: rows near multiples of B and B·A, max_steps near multiples of U."""
+    dataset = draw(st.sampled_from(DatasetKind))
+    B, A = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    near = draw(st.sampled_from((B, B * A, B * A))) * draw(st.integers(1, 4))
+    rows = max(1, near + draw(st.sampled_from((0, -1, 1, B, -B))))
+    shape = Scenario(
+        rows=rows,
+        per_device_batch_size=B,
+        grad_accum=A,
+        drop_last=draw(st.booleans()),
+        epochs=draw(st.sampled_from((1.0, 2.0, 0.5, 1.5, 3.0))),
+    )
+    U = terms_of(shape, contract).U
+    limits: list[int | None] = [*sorted({max(1, k * U + d) for k in (1, 2) for d in (-1, 0, 1)} | {1, 3, 7})]
+    if dataset is DatasetKind.SIZED:
+        limits = [None, None, 0, *limits]
+    rarely = st.sampled_from((0, 0, 0, 1, 2, 3))
+    scenario = shape.with_(
+        max_steps=draw(st.sampled_from(limits)),
+        dataset=dataset,
+        lengths=draw(st.sampled_from((LengthProfile.RAGGED, LengthProfile.RAGGED, LengthProfile.EQUAL))),
+        first_label=draw(st.sampled_from(FirstLabel)),
+        loss_protocol=draw(st.sampled_from((LossProtocol.HONOURED, *LossProtocol))),
+        shuffle=draw(st.booleans()),
+        seed=draw(st.integers(0, 2)),
+        lr_schedule=draw(st.sampled_from(LrSchedule)),
+        warmup_steps=draw(rarely),
+        optimizer=draw(st.sampled_from((OptimizerName.SGD, OptimizerName.ADAMW))),
+        max_grad_norm=draw(st.sampled_from((1.0, 0.0, 0.1))),
+        logging_steps=draw(st.sampled_from((1, 1, 2, 0, 3))),
+        eval_steps=draw(rarely),
+        save_steps=draw(rarely),
+    )
+    if supports(scenario) is not None:
+        plain = {"loss_protocol": LossProtocol.HONOURED, "dataset": DatasetKind.SIZED, "shuffle": True}
+        plain |= {"eval_steps": 0, "save_steps": 0, "drop_last": False}
+        for name, value in plain.items():  # towards what every subject supports, one field at a time
+            scenario = scenario.with_(**{name: value})
+            if supports(scenario) is None:
+                break
+    return scenario
+
+
+def fuzz(
+    verdicts: Verdicts,
+    *,
+    contract: Contract,
+    supports: Callable[[Scenario], str | None],
+    options: FuzzOptions,
+    examples: Sequence[Scenario] = (),
+    on_finding: Callable[[FuzzFinding], None] = lambda _: None,
+) -> FuzzResult:
+    """Search until the budget is spent, and reduce every fault that shows.
+
+    Args:
+        verdicts: runs and judges scenarios.
+        contract: of the subject.
+        supports: why the subject cannot run a scenario, or None.
+        options: budget, seed, rule.
+        examples: scenarios to begin with, those that an earlier fuzz has kept.
+        on_finding: is told each finding when it is reduced.
+    """
+    search = _Fuzz(verdicts, contract, supports, options, on_finding)
+    search.explore(examples)
+    search.reduce()
+    number = 0
+    while not search.out_of_time(_SEARCHING):
+        search.explore_drawn(options.seed * 1_000_003 + number)
+        search.reduce()
+        number += 1
+    return search.result()
+
+
+class _Fuzz:
+    def __init__(
+        self,
+        verdicts: Verdicts,
+        contract: Contract,
+        supports: Callable[[Scenario], str | None],
+        options: FuzzOptions,
+        on_finding: Callable[[FuzzFinding], None],
+    ) -> None:
+        self._verdicts = verdicts
+        self._contract = contract
+        self._supports = supports
+        self._options = options
+        self._on_finding = on_finding
+        self._began = time.monotonic()
+        self._result = FuzzResult()
+        self._cells: dict[Scenario, tuple[Broken, ...] | None] = {}
+        self._waiting: dict[tuple[str, str, str | None], Scenario] = {}
+        self._reduced: list[tuple[Broken, Shrunk, Scenario]] = []
+
+    def out_of_time(self, share: float = 1.0) -> bool:
+        """Return whether this share of the budget is spent."""
+        return time.monotonic() - self._began > share * self._options.budget_s
+
+    def explore(self, scenarios: Sequence[Scenario]) -> None:
+        """Run scenarios and remember what they break."""
+        fresh = [item for item in dict.fromkeys(scenarios) if item not in self._cells and self._supports(item) is None]
+        for scenario, broken in zip(fresh, self._judged(fresh), strict=True):
+            self._result.scenarios += 1
+            self._result.not_run += broken is None
+            for item in broken or ():
+                key = (item.rule, item.way, item.known)
+                if key not in self._waiting and not self._is_explained(item, scenario):
+                    self._waiting[key] = scenario
+
+    def explore_drawn(self, number: int) -> None:
+        """Let hypothesis draw a round of scenarios, and run them."""
+
+        @seed(number)
+        @settings(
+            max_examples=_A_ROUND,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+        )
+        @given(scenario=boundary_scenarios(contract=self._contract, supports=self._supports))
+        def draw(scenario: Scenario) -> None:
+            drawn[scenario] = None
+
+        drawn: dict[Scenario, None] = {}
+        draw()
+        scenarios = list(drawn)
+        for first in range(0, len(scenarios), _AT_ONCE):
+            if not self.out_of_time(_SEARCHING):
+                self.explore(scenarios[first : first + _AT_ONCE])
+
+    def reduce(self) -> None:
+        """Shrink what is waiting; what the budget leaves no time for is kept as it is."""
+        for key in sorted(self._waiting, key=lambda item: (item[1] == "no end", _RULE_ORDER.index(item[0]))):
+            scenario = self._waiting[key]
+            broken = self._broken(scenario, *key)
+            if broken is None or self._is_explained(broken, scenario):
+                continue
+            if self.out_of_time(_OVERSHOOT):
+                self._result.cut_short.append((broken, scenario))
+                continue
+            self._reduce_one(broken, scenario)
+        self._waiting.clear()
+
+    def result(self) -> FuzzResult:
+        """Count, sort and return."""
+        result = self._result
+        result.seconds = time.monotonic() - self._began
+        return result
+
+    def _reduce_one(self, broken: Broken, scenario: Scenario) -> None:
+        """Shrink while the same fault shows; then while the same rule fails, where that goes further."""
+        same_fault = shrink(scenario, lambda items: [self._shows(item, broken) for item in self._after(items)])
+        if any(other.rule == broken.rule and item.scenario == same_fault.scenario for other, item, _ in self._reduced):
+            self._reduced.append((broken, same_fault, scenario))
+            return
+
+        def breaks_rule(items: Sequence[Scenario]) -> list[bool]:
+            cells = [self._known(item) or () for item in self._after(items)]
+            return [any(item.rule == broken.rule for item in found) for found in cells]
+
+        same_rule = shrink(same_fault.scenario, breaks_rule)
+        chosen, now = same_rule, broken
+        slipped = not self._shows(same_rule.scenario, broken)
+        if slipped:
+            chosen = same_fault
+        else:
+            now = self._broken(chosen.scenario, broken.rule, broken.way, broken.known) or broken
+        self._reduced.append((now, chosen, scenario))
+        finding = FuzzFinding(
+            broken=now,
+            shrunk=chosen,
+            first=scenario,
+            also=tuple(item for item in self._known(chosen.scenario) or () if item.rule != now.rule),
+            seen=sum(self._shows(item, broken) for item in self._cells),
+            other_way=slipped,
+        )
+        self._result.findings.append(finding)
+        self._on_finding(finding)
+
+    def _is_explained(self, broken: Broken, scenario: Scenario) -> bool:
+        """Return whether an earlier finding is this one: the same entry, or the same way with the same words.
+
+        What the reduced scenario of another rule shows as well is a consequence of that one.
+        """
+        for other, shrunk, _ in self._reduced:
+            if broken.known is not None and self._shows(shrunk.scenario, broken):
+                return True
+            if broken.known is None and self._shows(shrunk.scenario, broken) and self._has_words(scenario, shrunk):
+                return True
+            if other.rule != broken.rule or other.known != broken.known:
+                continue
+            if other.known is not None:
+                return True
+            if other.way == broken.way and self._has_words(scenario, shrunk):
+                return True
+        return False
+
+    def _has_words(self, scenario: Scenario, shrunk: Shrunk) -> bool:
+        return all(getattr(scenario, name) == value for name, value in _words(shrunk).items())
+
+    def _after(self, scenarios: Sequence[Scenario]) -> Sequence[Scenario]:
+        self._judged([item for item in scenarios if item not in self._cells])
+        return scenarios
+
+    def _judged(self, scenarios: Sequence[Scenario]) -> list[tuple[Broken, ...] | None]:
+        runnable = [item for item in scenarios if self._supports(item) is None]
+        self._cells |= dict.fromkeys(scenarios)
+        if runnable:
+            self._cells |= dict(zip(runnable, map(self._of_interest, self._verdicts(runnable)), strict=True))
+        return [self._cells[item] for item in scenarios]
+
+    def _of_interest(self, broken: tuple[Broken, ...] | None) -> tuple[Broken, ...] | None:
+        wanted = self._options.rule
+        if broken is None or wanted is None:
+            return broken
+        return tuple(item for item in broken if item.rule == wanted)
+
+    def _known(self, scenario: Scenario) -> tuple[Broken, ...] | None:
+        return self._cells.get(scenario)
+
+    def _shows(self, scenario: Scenario, broken: Broken) -> bool:
+        return self._broken(scenario, broken.rule, broken.way, broken.known) is not None
+
+    def _broken(self, scenario: Scenario, rule: str, way: str, known: str | None) -> Broken | None:
+        for item in self._cells.get(scenario) or ():
+            if item.rule == rule and item.known == known and (known is not None or item.way == way):
+                return item
+        return None
+
+
+def _words(shrunk: Shrunk) -> Mapping[str, object]:
+    """Return the fields of a reduced scenario that are words, or no counts, and matter."""
+    words = {name: getattr(shrunk.scenario, name) for name in _SORTS if name not in shrunk.indifferent}
+    if shrunk.scenario.max_steps == 0:
+        words["max_steps"] = 0
+    return words
+
+
+_SORTS = ("dataset", "loss_protocol", "drop_last", "first_label", "lengths", "lr_schedule", "optimizer")

@@ -1,0 +1,65 @@
+"""`stepaudit predict` explains its numbers, and its options are those of the whole command line, frozen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+OPTIONS = {
+    "run": {
+        "--axis", "--contract", "--fresh-fraction", "--jobs", "--known", "--memory", "--no-reference", "--no-verbose",
+        "--out", "--reference", "--rule", "--select", "--shard", "--subject", "--suite", "--tier", "--timeout", "--verbose",
+    },
+    "predict": {"--contract"},
+    "check": {"--known", "--no-verbose", "--verbose"},
+    "report": {"--no-verbose", "--verbose"},
+    "replay": {"--timeout"},
+    "doctor": set(),
+}  # fmt: skip
+"""what people have in their scripts; a change here is a change of the interface"""
+
+
+def test_the_founding_case_is_explained(stepaudit):
+    """Formulas in symbols and with the numbers of Unsloth's issue filled in."""
+    done = stepaudit(
+        *"predict --rows 5590 --per-device-batch-size 4 --grad-accum 4 --max-steps 350 --contract hf-5".split()
+    )
+    assert done.code == 0, done.err
+    assert "T = max_steps = 350 (a positive max_steps overrides epochs)" in done.out
+    assert "M = ceil(rows / (B·R)) = ceil(5590 / (4·1)) = 1398" in done.out
+    assert "U = max(M // A + (M % A > 0), 1) = max(349 + 1, 1) = 350" in done.out
+    assert "E = ceil(T / U) = ceil(350 / 350) = 1" in done.out
+
+
+def test_the_names_of_training_arguments_are_understood(stepaudit):
+    """People copy their arguments as they are."""
+    ours = stepaudit(*"predict --rows 60 --per-device-batch-size 2 --grad-accum 4 --epochs 1.5".split())
+    theirs = stepaudit(
+        *"predict --rows 60 --per-device-train-batch-size 2 --gradient-accumulation-steps 4 --num-train-epochs 1.5".split()
+    )
+    assert ours.code == theirs.code == 0
+    assert ours.out == theirs.out
+
+
+def test_every_contract_is_shown(stepaudit):
+    """Without --contract, side by side."""
+    done = stepaudit("predict", "--rows", "60")
+    assert {"hf-5", "hf-4.45", "token-mean"} <= set(re.findall(r"^contract  ([\w.-]+):", done.out, re.M))
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_options_are_those_that_were_published(stepaudit, command):
+    """An option that goes, comes or changes its name is noticed here."""
+    done = stepaudit(command, "--help")
+    assert done.code == 0
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.out)) >= OPTIONS[command]
+    listed = {word for line in done.out.splitlines() if line.startswith("│ ") for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line[:60])}
+    assert listed - OPTIONS[command] - {"--help", "--version"} == set()
+
+
+def test_version_and_help_exit_with_0(stepaudit):
+    """And say which one this is."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", stepaudit("--version").out)
+    assert "run" in stepaudit("--help").out
+    assert stepaudit("doctor").code == 0
