@@ -1,7 +1,7 @@
 """Lets the test environments share one directory, so that torch is installed once.
 
-tox writes an environment's name into its directory and makes the directory anew when another name comes. `runner = shared`
-leaves the name out of that comparison; requirements, constraints, package and interpreter are compared as ever.
+tox writes an environment's name into its directory and makes the directory anew when another name comes.
+`runner = shared` leaves the name out of that comparison; requirements, package and interpreter are compared as ever.
 Environments that share a directory must ask for the same things, and cannot run in parallel.
 """
 

@@ -5,6 +5,9 @@ fails if the losses of any update differ by more than float32 rounding. Memory i
 what was resident once model and data were built (`VmHWM`, Linux); gradients and optimizer state, the same for both
 loops, are part of it.
 
+Speed is tokens per second of wall time; the same ratio of processor time is printed beside it, because it is what
+remains comparable on a machine that has other work.
+
     python -P benchmarks/loop.py [--shape NAME ...] [--repeats N] [--lora]
 """
 
@@ -105,7 +108,8 @@ def measure(loop: str, shape: Shape, *, lora: bool) -> dict[str, Any]:
     """Train once, in this process.
 
     Returns:
-        `seconds` from the end of the first update to the end of the last, `peak` in bytes, `losses` of each update.
+        `seconds` and `cpu_seconds` from the end of the first update to the end of the last, `peak` in bytes,
+        `losses` of each update.
     """
     settings: dict[str, Any] = {
         "num_train_epochs": 1,
@@ -120,11 +124,11 @@ def measure(loop: str, shape: Shape, *, lora: bool) -> dict[str, Any]:
 
     trainer_class, callback_class = transformers.Trainer, transformers.TrainerCallback
     model, rows = build(shape, lora=lora)
-    ends: list[float] = []
+    ends: list[tuple[float, float]] = []
 
     class Clock(callback_class):  # type: ignore[misc,valid-type]
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
+            ends.append((time.perf_counter(), time.process_time()))
 
     with tempfile.TemporaryDirectory() as folder:
         baseline = reset_peak()
@@ -140,11 +144,12 @@ def measure(loop: str, shape: Shape, *, lora: bool) -> dict[str, Any]:
 
             def on_event(event: Any) -> None:
                 if isinstance(event, WindowFinished):
-                    ends.append(time.perf_counter())
+                    ends.append((time.perf_counter(), time.process_time()))
 
             history = list(fine_tune(model, rows, TrainingConfig(**settings), on_event=on_event).log_history)
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    return {"seconds": ends[-1] - ends[0], "peak": peak() - baseline, "losses": losses}
+    wall, cpu = (last - first for first, last in zip(ends[0], ends[-1], strict=True))
+    return {"seconds": wall, "cpu_seconds": cpu, "peak": peak() - baseline, "losses": losses}
 
 
 def reset_peak() -> int:
@@ -204,6 +209,7 @@ def compare(name: str, *, repeats: int, lora: bool) -> bool:
     tokens = shape.updates * shape.batch * shape.accumulation * shape.length
     rate = {loop: tokens / statistics.median(turn["seconds"] for turn in turns[loop]) for loop in LOOPS}
     used = {loop: statistics.median(turn["peak"] for turn in turns[loop]) / 2**20 for loop in LOOPS}
+    cpu = {loop: statistics.median(turn["cpu_seconds"] for turn in turns[loop]) for loop in LOOPS}
     speed, memory = rate["fused"] / rate["hf"], used["fused"] / used["hf"]
     met = (shape.target_speed is None or lora or speed >= shape.target_speed) and (
         shape.target_memory is None or lora or memory <= shape.target_memory
@@ -211,6 +217,7 @@ def compare(name: str, *, repeats: int, lora: bool) -> bool:
     aim = "" if shape.target_speed is None or lora else "  target met" if met else "  TARGET MISSED"
     print(
         f"{name + (' lora' if lora else ''):<16}{rate['hf']:>10.0f}{rate['fused']:>10.0f}{speed:>8.2f}x"
+        f"{cpu['hf'] / cpu['fused']:>8.2f}x"
         f"{used['hf']:>10.0f}{used['fused']:>10.0f}{memory:>8.2f}x   {apart:.1e}{aim}"
     )
     return met
@@ -236,9 +243,8 @@ def main() -> int:
     if options.child:
         print(json.dumps(measure(options.child, SHAPES[names[0]], lora=options.lora)))
         return 0
-    print(
-        f"{'shape':<16}{'tok/s hf':>10}{'fused':>10}{'ratio':>9}{'MiB hf':>10}{'fused':>10}{'ratio':>9}   loss apart"
-    )
+    speeds = f"{'tok/s hf':>10}{'fused':>10}{'ratio':>9}{'by cpu':>9}"
+    print(f"{'shape':<16}{speeds}{'MiB hf':>10}{'fused':>10}{'ratio':>9}   loss apart")
     met = [compare(name, repeats=options.repeats, lora=options.lora) for name in names]
     return 0 if all(met) else 1
 

@@ -43,6 +43,10 @@ TODAY = date(2030, 1, 1)
 TARGETS = ("harness/contract", "harness/judging", "harness/ledger/account.py")
 #: A mutant that takes longer than this hangs: it is killed.
 MOST_SECONDS = 60
+#: Seconds after which a cell is given up while the corpus is made (it would be an error in a sweep).
+LONGEST_CELL = 20
+#: A larger record (a run that was stopped) is left out of the corpus: what it shows, smaller ones show too.
+MOST_CHARACTERS = 200_000
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
@@ -294,18 +298,31 @@ def record_corpus(path: Path, seed: int) -> None:
     from stepaudit.scenarios.faults import FAULTS, UNUSUAL
     from stepaudit.scenarios.suites import load_suite
 
+    def give_up(number: int, frame: Any) -> None:
+        del number, frame
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, give_up)
     draw = random.Random(seed)
     suite = [*load_suite("default").scenarios, *load_suite("boundary").scenarios]
-    traced = [scenario for scenario in suite if scenario.model is ModelKind.TRACER]
-    seeded = [(f"fault@{name}", 7) for name in FAULTS] + [(f"unusual@{name}", 5) for name in UNUSUAL]
+    traced = [
+        scenario
+        for scenario in suite
+        if scenario.model is ModelKind.TRACER and scenario.rows <= 24 and (scenario.max_steps or 0) <= 30 and scenario.epochs <= 5
+    ]
+    seeded = [(f"fault@{name}", 5) for name in FAULTS] + [(f"unusual@{name}", 3) for name in UNUSUAL]
     asked = [
-        *seeded, ("hf", 150), ("accelerate-docs", 40), ("plain", 40), ("hf-numeric", 6),
+        *seeded, ("hf", 90), ("accelerate", 20), ("plain", 20), ("hf-numeric", 4),
         *((f"{kind}-numeric", 1) for kind in ("fault@mean-of-means", "fault@never-zeroes", "fault@logs-sum", "unusual@scales-the-mean")),
     ]  # fmt: skip
-    lines, errors = [], Counter()
+    errors: Counter[str] = Counter()
+    count = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = gzip.open(path.with_suffix(".part"), "wt", encoding="utf-8", compresslevel=3)
+    subjects = {name: resolve(name.removesuffix("-numeric")) for name, _ in asked}  # a wrong name is told at once
     for wanted, most in asked:
         name = wanted.removesuffix("-numeric")
-        subject = resolve(name)
+        subject = subjects[wanted]
         if wanted != name:
             base = Scenario(rows=7, grad_accum=2, max_steps=None, epochs=2, logging_steps=1, model=ModelKind.LLAMA, tier=Tier.NUMERIC)  # fmt: skip
             from dataclasses import replace
@@ -319,15 +336,24 @@ def record_corpus(path: Path, seed: int) -> None:
                 cell_id=hashlib.sha256(f"{name} {scenario.label}".encode()).hexdigest(), scenario=scenario, subject=name,
                 contract=subject.contract, versions={"torch": "2.13.0", "transformers": "5.0.0"}, device="cpu", timeout_s=120.0,
             )  # fmt: skip
-            with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
-                record = execute(request, Path(scratch))
+            signal.alarm(LONGEST_CELL)
+            try:
+                with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
+                    record = execute(request, Path(scratch))
+            except TimeoutError:
+                errors[f"{name}: {scenario.label}: longer than {LONGEST_CELL} s"] += 1
+                continue
+            finally:
+                signal.alarm(0)
             if record.outcome is Outcome.ERROR:
                 errors[f"{name}: {record.error.message if record.error else ''}"] += 1
-            lines.append(record_to_json(record))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="utf-8", compresslevel=3) as file:
-        file.write("\n".join(lines))
-    print(f"recorded {len(lines)} cells; {sum(errors.values())} ended with an error: {dict(errors.most_common(3))}")
+            text = record_to_json(record)
+            if len(text) <= MOST_CHARACTERS:
+                file.write(text + "\n")
+                count += 1
+    file.close()
+    path.with_suffix(".part").rename(path)
+    print(f"recorded {count} cells; {sum(errors.values())} ended with an error: {dict(errors.most_common(5))}")
 
 
 def read_corpus(path: Path) -> list[str]:

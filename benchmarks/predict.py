@@ -40,7 +40,9 @@ def main() -> int:
         rate = given.scenarios / statistics.median(times)
         if rate < TARGET:
             slow.append(contract.name)
-        print(f"{contract.name:<24} {rate / 1e6:6.1f} M scenarios/s  (median of {given.repeats} x {given.scenarios:,})")
+        print(
+            f"{contract.name:<24} {rate / 1e6:6.1f} M scenarios/s  (median of {given.repeats} x {given.scenarios:,})"
+        )
     print(f"target {TARGET / 1e6:g} M/s: " + (f"missed by {', '.join(slow)}" if slow else "reached by all"))
     return 1 if slow else 0
 
@@ -75,7 +77,9 @@ def check(columns: Columns, predicted: Predicted, contract: Contract) -> None:
         scalar = expect(scenario, contract)
         pair = (int(predicted.optimizer_steps[at]), int(predicted.micro_batches[at]))
         if pair != (scalar.optimizer_steps, scalar.micro_batches):
-            raise SystemExit(f"{contract.name}: {pair} where the scalar form says {scalar} for {scenario.label}")
+            raise SystemExit(
+                f"{contract.name}: {pair} where the scalar form says {scalar} for {scenario.label}"
+            )
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def page_text(
     exhibits: Sequence[Exhibit] = (),
     steps: Drawing | None = None,
     losses: Mapping[str, Drawing] | None = None,
+    replays: Sequence[Drawing] = (),
 ) -> str:
     """Return the page.
 
@@ -68,6 +69,7 @@ def page_text(
         exhibits: of the clusters' smallest cells, from `exhibits_of`.
         steps: the figure of step counts, if counts part anywhere.
         losses: the loss figures by the exhibit's slug.
+        replays: the figures of runs beside their replays.
     """
     drawings = losses or {}
     by_cluster = {cluster_key(exhibit.cluster): exhibit for exhibit in exhibits}
@@ -99,7 +101,8 @@ def page_text(
         "figure_names": [
             name for name in ("steps" if steps else "", "matrix" if verdict.cells else "") if name
         ]
-        + [drawing.name for drawing in drawings.values()],
+        + [drawing.name for drawing in (*drawings.values(), *replays)],
+        "replays": [(_svg(drawing), drawing.title) for drawing in replays],
         "took": duration(verdict.seconds),
         "style": Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         "script": Markup(script),  # noqa: S704 - our own files

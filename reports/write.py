@@ -12,6 +12,7 @@ from .json_file import verdict_text
 from .junit import junit_text
 from .markdown import summary_text
 from .overview import matrix
+from .replays import overlays, replayed_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
 
     Each file is replaced in one go, `verdict.json` first: all others can be made again from it. Ledgers are
     asked for the exhibits only, two a cluster and for a dozen clusters at most, so that the number of cells
-    does not matter.
+    does not matter; of the numeric tier's cells, whose records are short, for the first hundreds.
 
     Args:
         verdict: the verdict of the run.
@@ -50,6 +51,7 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
     """
     # matplotlib and pandas take a second to import; a run that writes no report does not wait for them
     from .figures import loss_figure, matrix_figure, step_cells, steps_figure
+    from .replay_figures import envelopes_figure, overlay_figure
     from .tables import cells_frame, csv_text, parquet_bytes
 
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -71,10 +73,13 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
     losses = {exhibit.slug: drawing for exhibit in curves if (drawing := loss_figure(exhibit)) is not None}
     rules = matrix(verdict)
     overall = matrix_figure(rules) if rules.entries else None
+    replayed = replayed_cells(verdict, records_lookup)
+    replays = [envelopes_figure(replayed)] if replayed else []
+    replays += [overlay_figure(item, number) for number, item in enumerate(overlays(replayed), start=1)]
     paths += _write_figures(
-        out_dir / "figures", [item for item in (steps, overall, *losses.values()) if item is not None]
+        out_dir / "figures", [item for item in (steps, overall, *losses.values(), *replays) if item is not None]
     )
-    page = page_text(verdict, exhibits=exhibits, steps=steps, losses=losses)
+    page = page_text(verdict, exhibits=exhibits, steps=steps, losses=losses, replays=replays)
     paths.append(write_atomically(out_dir / "report.html", page))
     return Written(paths=tuple(paths))
 
@@ -86,7 +91,7 @@ def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> list[Path]:
     for drawing in drawings:
         paths.append(write_atomically(folder / f"{drawing.name}.svg", f"{_XML}{drawing.svg}"))
         paths.append(write_atomically(folder / f"{drawing.name}.png", drawing.png))
-    for pattern in ("steps.*", "matrix.*", "loss-*.*"):
+    for pattern in ("steps.*", "matrix.*", "envelopes.*", "loss-*.*"):
         for old in folder.glob(pattern):
             if old.suffix in {".svg", ".png"} and old not in paths:
                 old.unlink()

@@ -10,7 +10,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PEERS", "Peer", "python_of"]
+__all__ = ["PEERS", "Peer", "environment", "python_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,21 +21,23 @@ class Peer:
         name: on the package index.
         requirements: pinned; what the shared environment may lack is part of it.
         adapter: module in this directory.
-        seconds_a_fault: rough cost, which decides whether all faults are given to it by default.
+        seconds_a_fault: rough cost on one core.
+        few: whether it is given only some faults by default, because of that cost.
     """
 
     name: str
     requirements: tuple[str, ...]
     adapter: str
     seconds_a_fault: float
+    few: bool = False
 
 
 PEERS = {
     "trainparity": Peer(
-        name="trainparity", requirements=("trainparity==0.1.0",), adapter="with_trainparity", seconds_a_fault=2.0
+        name="trainparity", requirements=("trainparity==0.1.0",), adapter="with_trainparity", seconds_a_fault=3.0
     ),
     "pytest-torch": Peer(
-        name="pytest-torch", requirements=("pytest-torch==1.1.1",), adapter="with_pytest_torch", seconds_a_fault=0.2
+        name="pytest-torch", requirements=("pytest-torch==1.1.1",), adapter="with_pytest_torch", seconds_a_fault=1.5
     ),
     "traincheck": Peer(
         name="traincheck",
@@ -43,7 +45,8 @@ PEERS = {
             "traincheck==0.2.0", "astor", "numba", "llvmlite", "polars", "polars-runtime-32", "orjson", "watchdog",
         ),  # fmt: skip
         adapter="with_traincheck",
-        seconds_a_fault=20.0,
+        seconds_a_fault=30.0,
+        few=True,
     ),
 }
 

@@ -25,19 +25,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 '''
 
-_MAIN = '''
-model = new_model({seed})
-loop = {kind}(
-    model=model,
-    train_dataset=Rows({setting}.rows),
-    eval_dataset=Rows(4),
-    args=SimpleNamespace(**{{**vars(arguments({setting}, {output!r})), "seed": {seed}}}),
-    announce=Silent(),
-)
-annotate_stage("training")
-print("claims", loop.run())
-'''
-
+# ---- the adapter that a user would write
 _STEP = '''
 from traincheck import annotate_stage
 from traincheck.instrumentor.control import start_step
@@ -57,8 +45,23 @@ class Traced({base}):
 '''
 
 
-def write_script(path: Path, name: str | None, setting: arena.Setting, *, seed: int) -> int:
-    """Write the script of one seeded loop, or of the correct one, and return its lines of adapter."""
+# ---- its end
+_MAIN = '''
+model = new_model({seed})
+loop = {kind}(
+    model=model,
+    train_dataset=Rows({setting}.rows),
+    eval_dataset=Rows(4),
+    args=SimpleNamespace(**{{**vars(arguments({setting}, {output!r})), "seed": {seed}}}),
+    announce=Silent(),
+)
+annotate_stage("training")
+print("claims", loop.run())
+'''
+
+
+def write_script(path: Path, name: str | None, setting: arena.Setting, *, seed: int) -> None:
+    """Write the script of one seeded loop, or of the correct one."""
     kind = Loop if name is None else arena.loop_class(name)
     family = [base for base in reversed(kind.__mro__) if base not in {object, Loop}]
     parts = [
@@ -72,7 +75,6 @@ def write_script(path: Path, name: str | None, setting: arena.Setting, *, seed: 
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(parts))
-    return len((_STEP + _MAIN).strip().splitlines())
 
 
 def _definitions(source: str) -> str:

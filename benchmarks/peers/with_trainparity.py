@@ -27,8 +27,9 @@ from trainparity.api import (
     TrainingState,
 )
 
-#: Parts of the loop that `check_accumulation` takes over; a fault elsewhere cannot reach it.
-HANDED_OVER = {"loss", "divisor", "factor", "make_optimizer", "make_schedule", "schedule_length", "target"}
+#: Parts of the loop that decide what `check_accumulation` compares; a fault elsewhere cannot reach it. (It takes the
+#: schedule too, the same one for the control and the candidate.)
+HANDED_OVER = {"loss", "divisor", "factor", "make_optimizer"}
 LOSSES = {"loss", "divisor", "factor"}
 #: Faults that the plan has a flag for; whoever sets it knows the fault already.
 DECLARED: dict[str, dict[str, Any]] = {
@@ -39,6 +40,7 @@ DECLARED: dict[str, dict[str, Any]] = {
 WINDOW = Setting(rows=16, B=2, A=4)
 
 
+# ---- the adapter that a user would write
 class Window:
     """The case of one window: the seeded loop's loss for each of its micro-batches."""
 
@@ -108,6 +110,9 @@ def coverage(name: str, setting: Setting, scratch: str) -> str | None:
         if result.outcome is not Outcome.PASS:
             return f"epoch {epoch}: {result.outcome.value}: {result.message} {result.first_violation}"
     return None
+
+
+# ---- its end
 
 
 def accumulation(name: str, micro_batches: int) -> Any:

@@ -1,4 +1,4 @@
-"""`stepaudit explain`: why a trainer is wrong: its formula, when it shows, the smallest scenario, where the books part."""
+"""`stepaudit explain`: why a trainer is wrong: formula, interaction, smallest scenario, first divergence."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ def _explained(
             name,
             cells,
             contract=contract,
-            supports=subject.supports,
+            supports=warm.supports if warm else subject.supports,
             run=warm.run if warm else None,
             not_run=sum(record.outcome is Outcome.ERROR for record in records),
-            **how,  # type: ignore[arg-type]  the options of this command, by the names of explain_subject
+            **how,  # type: ignore[arg-type]  # the options of this command, by the names of explain_subject
         )
         running = warm.seconds if warm else 0.0
         return explained, (time.monotonic() - began - running, running), warm.executed if warm else 0

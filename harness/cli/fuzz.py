@@ -102,7 +102,7 @@ def fuzz(
         result = search(
             verdicts,
             contract=chosen,
-            supports=trainer.supports,
+            supports=warm.supports,
             options=FuzzOptions(budget_s=seconds, seed=seed, rule=rule_id),
             examples=_examples(out / EXAMPLES, subject),
             on_finding=tell,

@@ -15,14 +15,13 @@ from ...scenarios.suites import Suite, load_suite
 from ...scenarios.sweep import distinct
 from ...scenarios.vocabulary import SCENARIO_VOCABULARY
 from ..contract import contract_named
-from ..running.engine import PlannedCell
+from ..running.plan import PlannedCell
 from ..subjects import REFERENCE, Subject, SubjectError, resolve
 from ..subjects.own import OwnLoop
 
 __all__ = ["SweepPlan", "choose_scenarios", "plan_sweep"]
 
 DEFAULT_SUITE = "default"
-_DEFAULT_SUITES = {Tier.NUMERIC: "numeric"}
 _MODELS = {
     Tier.TRACE: (ModelKind.TRACER,),
     Tier.NUMERIC: (ModelKind.TINY_LLAMA, ModelKind.TINY_LLAMA_LORA, ModelKind.LLAMA),
@@ -114,8 +113,12 @@ def _scenarios(suite: str | None, axes: Sequence[str], tier: str | None) -> Suit
     if suite is None and parsed:
         started = Suite(name="axes", title="axes of the command line", subjects=(), scenarios=(Scenario(),))
         return replace(_in_tier(started, asked).crossed(parsed), subjects=("hf", "plain", "accelerate"))
-    chosen = _in_tier(load_suite(_DEFAULT_SUITES.get(asked, DEFAULT_SUITE) if suite is None else suite), asked)
+    chosen = _in_tier(load_suite(_default_suite(asked) if suite is None else suite), asked)
     return chosen.crossed(parsed) if parsed else chosen
+
+
+def _default_suite(tier: Tier | None) -> str:
+    return "numeric" if tier is Tier.NUMERIC else DEFAULT_SUITE
 
 
 def _tier_named(tier: str | None) -> Tier | None:
@@ -127,7 +130,7 @@ def _tier_named(tier: str | None) -> Tier | None:
 
 
 def _in_tier(suite: Suite, tier: Tier | None) -> Suite:
-    """Return the suite with every scenario in this tier; a model that does not go with it is replaced by one that does."""
+    """Return the suite with every scenario in this tier; a model that does not go with it gives way to one that does."""
     if tier is None:
         return suite
     fitting = _MODELS[tier]

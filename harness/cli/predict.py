@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from ...scenarios import Scenario
+from ...scenarios import Scenario, ScenarioError
 from ...scenarios.axes import axis_name, value_from_text
-from ..contract import CONTRACTS, Contract, Expectation, contract_named, expect
+from ..contract import CONTRACTS, Contract, Expectation, contract_named, expect, terms_of
 from ..contract.formulas import (
     REDUCTION_SYMBOLS,
     epochs_formula,
@@ -16,6 +16,8 @@ from ..contract.formulas import (
 )
 
 __all__ = ["predict"]
+
+_MOST = 10_000_000
 
 
 def predict(*, contract: str | None = None, **fields: str) -> int:
@@ -33,6 +35,9 @@ def predict(*, contract: str | None = None, **fields: str) -> int:
     """
     named = {axis_name(name): value_from_text(axis_name(name), text) for name, text in fields.items()}
     scenario = Scenario(**named)
+    for item in CONTRACTS.values():
+        if (total := terms_of(scenario, item).T) > _MOST:
+            raise ScenarioError(f"T = {total} optimizer steps are too many to list; predict takes at most {_MOST}")
     chosen = [contract_named(contract)] if contract else list(CONTRACTS.values())
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"scenario  {scenario.label}")

@@ -11,8 +11,9 @@ from rich.console import Console
 from ...scenarios import ScenarioError
 from ..contract import RULES, NotJudged, contract_named, draw_up
 from ..ledger import CellRecord, Outcome
-from ..running.engine import PlannedCell, SweepOptions, run_sweep
+from ..running.engine import run_sweep
 from ..running.events import SweepEvent
+from ..running.plan import PlannedCell, SweepOptions
 from ..running.store import Store
 from ..subjects import resolve
 from .check import open_records

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from ...scenarios import ScenarioError
 from ..contract import rule_named
-from ..running.engine import SweepOptions, run_sweep
+from ..running.engine import run_sweep
 from ..running.events import CellFinished, CellReused, SweepEvent, SweepFinished
+from ..running.plan import SweepOptions
 from ..running.shard import Shard
 from ..running.store import Store
 from .conclude import conclude, known_deviations

@@ -55,6 +55,7 @@ def train(
     settings
         Settings of the loop.
     """
+    from ...kernels import BackendUnavailableError
     from ..training import TrainingConfig, fine_tune
     from ..workloads.text import TextPairs
 
@@ -76,16 +77,18 @@ def train(
     network = _network(model, hidden=hidden, layers=layers, tokens=tokens, lora=lora, seed=config.seed)
     from torch.utils.data import Subset
 
-    console = Console(stderr=True)
-    with _Bar(console) as bar:
-        result = fine_tune(
-            network,
-            Subset(data, range(rows)),
-            config,
-            eval_dataset=Subset(data, range(rows, rows + eval_rows)) if eval_rows else None,
-            resume_from=resume or None,
-            on_event=bar.handle,
-        )
+    try:
+        with _Bar(Console(stderr=True)) as bar:
+            result = fine_tune(
+                network,
+                Subset(data, range(rows)),
+                config,
+                eval_dataset=Subset(data, range(rows, rows + eval_rows)) if eval_rows else None,
+                resume_from=resume or None,
+                on_event=bar.handle,
+            )
+    except (ValueError, FileNotFoundError, BackendUnavailableError) as error:
+        raise ScenarioError(str(error)) from None
     if out is not None:
         network.save_pretrained(out / "model")
     _print(result, Console(highlight=False, soft_wrap=True), out)
@@ -122,7 +125,7 @@ def _network(model: Path | None, *, hidden: int, layers: int, tokens: int, lora:
     if model is not None:
         if not (model / "config.json").is_file():
             raise ScenarioError(f"--model {model}: there is no config.json in it")
-        network = LlamaForCausalLM.from_pretrained(model)
+        network: Any = LlamaForCausalLM.from_pretrained(model)
     else:
         heads = max(hidden // 32, 1)
         if hidden % heads or (hidden // heads) % 2:

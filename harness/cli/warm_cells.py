@@ -49,6 +49,7 @@ class WarmCells:
         self._selector = selectors.DefaultSelector()
         self._spec: WorkerSpec | None = None
         self._first: CellRequest | None = None
+        self._supported: dict[Scenario, str | None] = {}
         self.executed = 0
         self.seconds = 0.0
 
@@ -81,7 +82,7 @@ class WarmCells:
         for request in requests.values():
             identity = request.cell_id
             stored = self._store.get(identity)
-            declined = None if stored else refusal(request, self._subject)
+            declined = None if stored or self.supports(request.scenario) is None else refusal(request, self._subject)
             if stored is not None and stored.outcome is not Outcome.ERROR:
                 records[identity] = stored
             elif declined is not None:
@@ -94,6 +95,12 @@ class WarmCells:
             records |= {packed.cell_id: packed.record() for packed in done}
         self.seconds += time.monotonic() - began
         return [records[requests[scenario].cell_id] for scenario in scenarios]
+
+    def supports(self, scenario: Scenario) -> str | None:
+        """Return why the subject cannot run a scenario, or None; each is asked once."""
+        if scenario not in self._supported:
+            self._supported[scenario] = self._subject.supports(scenario)
+        return self._supported[scenario]
 
     def _request(self, scenario: Scenario) -> CellRequest:
         """Return the request of a cell, under the id that a sweep would give it; versions are looked up once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...scenarios import Scenario
 from ..ledger import Account, CellRecord, Claims, Curves, Replay, Resumption, account_of
-from .contracts import Contract
+from .contracts import Contract, Reduction
 from .curves import observed_curves
 from .expectation import Expectation, expect
 
@@ -15,8 +15,12 @@ __all__ = ["CellBooks", "Finding", "Findings", "NotJudged", "ReferenceRun", "dra
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceRun:
-    """The reference's run of the same scenario: its curves, and the rows of every micro-batch, update by update."""
+    """The reference's run of the same scenario: its curves, and the rows of every micro-batch, update by update.
 
+    `reduction` is what its contract promises: only runs that are promised the same weights have the same curves.
+    """
+
+    reduction: Reduction
     curves: Curves
     rows: tuple[tuple[tuple[int, ...], ...], ...]
 
@@ -85,8 +89,9 @@ def draw_up(record: CellRecord, contract: Contract, reference: ReferenceRun | No
 
 
 def reference_run(books: CellBooks) -> ReferenceRun:
-    """Return what another subject's cell is compared with directly, where both trained on the same rows in the same order."""
+    """Return what another subject's cell is compared with directly, where both saw the same rows in the same order."""
     return ReferenceRun(
+        reduction=books.contract.reduction[books.scenario.loss_protocol],
         curves=observed_curves(books.observed, books.scenario),
         rows=tuple(tuple(item.rows for item in update.window) for update in books.observed.done),
     )

@@ -18,14 +18,18 @@ weights by projection are right to 2 % in the coarsest precision."""
 def observed_curves(account: Account, scenario: Scenario) -> Curves:
     """Return the curves of every update that ran.
 
-    The loss of an update is the one whose gradient it used: each micro-batch's loss times what it was scaled with on its
-    way back or, where the books say that gradients were scaled later, its token losses times their weight. Where
+    The loss of an update is the one whose gradient it used: each micro-batch's loss times what it was scaled with on
+    its way back or, where the books say that gradients were scaled later, its token losses times their weight. Where
     the model returned none, the logged one.
     """
-    logged = {point.optimizer_steps: point.entry.loss for point in account.logs if scenario.logging_steps == 1}
+    logged = {
+        point.optimizer_steps: point.entry.loss for point in account.logs if scenario.logging_steps == 1
+    }
     return Curves(
         losses=tuple(_loss(scenario, update, logged.get(update.index)) for update in account.done),
-        grad_norms=tuple(update.clip.total_norm if update.clip else update.grad_norm for update in account.done),
+        grad_norms=tuple(
+            update.clip.total_norm if update.clip else update.grad_norm for update in account.done
+        ),
         learning_rates=tuple(next(iter(update.learning_rates), None) for update in account.done),
     )
 

@@ -56,7 +56,7 @@ class ExplainedCluster:
     """One fault: a broken rule with its consequences.
 
     Attributes:
-        interaction: when it shows.
+        interaction: when it shows, over the sweep's cells and the `ran` ones that were run to explain it.
         smallest: the reduced scenario, or the smallest failing one of the sweep (with `shrunk` None).
         divergence: both books where they part, in the smallest failing cell.
         divisor: what the weights were divided by, where the rule is about weights.
@@ -64,6 +64,7 @@ class ExplainedCluster:
 
     cluster: FaultCluster
     interaction: Interaction | None
+    ran: int
     smallest: Scenario
     shrunk: Shrunk | None
     finding: Finding
@@ -134,18 +135,17 @@ def explain_subject(
         formula.add(cells)
     findings = [_findings(cell.books, rules) for cell in cells]
     clusters = clusters_of(_judgements(findings))
+    shown = []
+    for figure in figures or FIGURES.values():
+        is_worth = figures or clusters or figure.rule is not None
+        if formula is not None and is_worth:
+            item = _explained_figure(figure, cells, contract, formula, hypotheses, asked=bool(figures))
+            shown += [item] if item is not None else []
+    more = [cell for cell in formula.everything if cell not in cells] if formula else []
     explained = tuple(
-        _explained_cluster(cluster, cells, findings, contract, supports, run if shrinks else None)
+        _explained_cluster(cluster, cells, findings, more, contract, supports, run if shrinks else None)
         for cluster in clusters[:_SHOWN_CLUSTERS]
     )
-    wanted = figures or tuple(FIGURES.values())
-    shown = []
-    for figure in wanted:
-        if formula is None:
-            break
-        item = _explained_figure(figure, cells, contract, formula, hypotheses, asked=bool(figures))
-        if item is not None:
-            shown.append(item)
     crashed: dict[str, int] = {}
     for record in formula.failed if formula else ():
         message = record.error.message if record.error else record.reason
@@ -191,18 +191,18 @@ def _explained_cluster(
     cluster: FaultCluster,
     cells: Sequence[Cell],
     findings: Sequence[_Findings],
+    more: Sequence[Cell],
     contract: Contract,
     supports: Callable[[Scenario], str | None],
     run: RunCells | None,
 ) -> ExplainedCluster:
-    judged = sorted(cluster.judged)
-    quantities = quantities_of([cells[number].books.scenario for number in judged], contract)
-    failing = np.array([number in cluster.failing for number in judged], dtype=np.bool_)
+    judged = {cells[number].books.scenario: number in cluster.failing for number in sorted(cluster.judged)}
+    reducer = _Reducer(cluster.rule, contract, supports, run)
+    reducer.judge(more)
     smallest = min(cluster.failing, key=lambda number: _size(cells[number].books))
     books, shrunk = cells[smallest].books, None
     finding = (findings[smallest][cluster.rule] or [])[0]
     if run is not None:
-        reducer = _Reducer(cluster.rule, contract, supports, run)
         shrunk = shrink(books.scenario, reducer.still_fails)
         reduced = reducer.books.get(shrunk.scenario)
         if reduced is not None:
@@ -211,9 +211,15 @@ def _explained_cluster(
     if cluster.rule in {"weight", "leak"}:
         chosen = [cells[number].books for number in sorted(cluster.failing)[:_SMALL]]
         divisor = divisor_of(chosen)
+    ran = {scenario: fails for scenario, fails in reducer.judged.items() if scenario not in judged}
+    judged |= ran
+    interaction = interaction_of(
+        quantities_of(list(judged), contract), np.array(list(judged.values()), dtype=np.bool_)
+    )
     return ExplainedCluster(
         cluster=cluster,
-        interaction=interaction_of(quantities, failing),
+        interaction=interaction,
+        ran=len(ran),
         smallest=books.scenario,
         shrunk=shrunk,
         finding=finding,
@@ -223,29 +229,33 @@ def _explained_cluster(
 
 
 class _Reducer:
-    """Answers the shrinker by running cells, and keeps the books of what fails."""
+    """Answers the shrinker by running cells; keeps what the rule says of every cell, and the books of what fails."""
 
     def __init__(
-        self, rule: str, contract: Contract, supports: Callable[[Scenario], str | None], run: RunCells
+        self, rule: str, contract: Contract, supports: Callable[[Scenario], str | None], run: RunCells | None
     ) -> None:
         self._rule = rule
         self._contract = contract
         self._supports = supports
         self._run = run
         self.books: dict[Scenario, CellBooks] = {}
+        self.judged: dict[Scenario, bool] = {}
+
+    def judge(self, cells: Sequence[Cell]) -> None:
+        """Ask the rule."""
+        for cell in cells:
+            found = RULES[self._rule].judge(cell.books)
+            if not isinstance(found, NotJudged):
+                self.judged[cell.books.scenario] = bool(found)
+                if found:
+                    self.books[cell.books.scenario] = cell.books
 
     def still_fails(self, scenarios: Sequence[Scenario]) -> list[bool]:
+        """Run those that the subject supports."""
         runnable = [scenario for scenario in scenarios if self._supports(scenario) is None]
-        failing = set()
-        for record in self._run(runnable) if runnable else ():
-            cell = cell_of(record, self._contract)
-            if cell is None:
-                continue
-            found = RULES[self._rule].judge(cell.books)
-            if found and not isinstance(found, NotJudged):
-                failing.add(record.scenario)
-                self.books[record.scenario] = cell.books
-        return [scenario in failing for scenario in scenarios]
+        records = self._run(runnable) if self._run is not None and runnable else ()
+        self.judge([cell for record in records if (cell := cell_of(record, self._contract)) is not None])
+        return [self.judged.get(scenario, False) for scenario in scenarios]
 
 
 def _explained_figure(
@@ -265,7 +275,7 @@ def _explained_figure(
     if sample.deviating and (follows is None or asked):
         settled = formula.settle(figure)
     proposed = hypotheses if figure.name in {"optimizer_steps", "planned_bar"} or asked else ()
-    whole = settled.sample if settled is not None else sample
+    whole = sample_of(figure, formula.everything) if settled is not None else sample
     return ExplainedFigure(
         figure=figure,
         deviating=sample.deviating,

@@ -89,6 +89,11 @@ class FormulaOf:
         space: where scenarios are drawn.
         run: runs cells; None if nothing can be run.
         rounds: how much may be run.
+
+    Attributes:
+        cells: what formulas are inferred from.
+        fresh: cells that formulas were held against.
+        failed: records without books.
     """
 
     def __init__(self, contract: Contract, space: Space, run: RunCells | None, rounds: Rounds | None = None) -> None:
@@ -99,6 +104,7 @@ class FormulaOf:
         self._probes = space.draw(self._rounds.probes, seed=self._rounds.seed)
         self._grammars: dict[bool, Grammar] = {}
         self.cells: list[Cell] = []
+        self.fresh: list[Cell] = []
         self.failed: list[CellRecord] = []
         self._asked: dict[Scenario, None] = {}
 
@@ -106,6 +112,11 @@ class FormulaOf:
         """Add cells of a sweep."""
         self.cells += cells
         self._asked |= dict.fromkeys(cell.books.scenario for cell in cells)
+
+    @property
+    def everything(self) -> tuple[Cell, ...]:
+        """All cells: given, run to infer from, and held out."""
+        return tuple({cell.books.scenario: cell for cell in (*self.cells, *self.fresh)}.values())
 
     def run(self, scenarios: Sequence[Scenario]) -> list[Cell]:
         """Run scenarios that were not run before and keep their cells."""
@@ -193,6 +204,7 @@ class FormulaOf:
             before = len(self.cells)
             cells = self.run(drawn)
             del self.cells[before:]
+            self.fresh += cells
             sample = sample_of(figure, cells)
             got = candidate.expression.value(
                 quantities_of([cell.books.scenario for cell in sample.cells], self._contract)

@@ -28,6 +28,8 @@ _RULE_ORDER = list(RULES)
 _A_ROUND = 60
 """scenarios that hypothesis draws before findings are looked at"""
 _AT_ONCE = 20
+_LOOKING_AROUND = 0.3
+"""share of the budget before anything is reduced: what is simplest to reduce may come late"""
 _SEARCHING = 0.75
 """share of the budget in which new scenarios are drawn"""
 _OVERSHOOT = 1.25
@@ -177,12 +179,13 @@ def fuzz(
     """
     search = _Fuzz(verdicts, contract, supports, options, on_finding)
     search.explore(examples)
-    search.reduce()
     number = 0
     while not search.out_of_time(_SEARCHING):
         search.explore_drawn(options.seed * 1_000_003 + number)
-        search.reduce()
         number += 1
+        if search.out_of_time(_LOOKING_AROUND):
+            search.reduce()
+    search.reduce()
     return search.result()
 
 
@@ -246,8 +249,7 @@ class _Fuzz:
 
     def reduce(self) -> None:
         """Shrink what is waiting; what the budget leaves no time for is kept as it is."""
-        for key in sorted(self._waiting, key=lambda item: (item[1] == "no end", _RULE_ORDER.index(item[0]))):
-            scenario = self._waiting[key]
+        for key, scenario in sorted(self._waiting.items(), key=self._urgency):
             broken = self._broken(scenario, *key)
             if broken is None or self._is_explained(broken, scenario):
                 continue
@@ -257,6 +259,12 @@ class _Fuzz:
             self._reduce_one(broken, scenario)
         self._waiting.clear()
 
+    def _urgency(self, item: tuple[tuple[str, str, str | None], Scenario]) -> tuple[bool, int]:
+        """Causes before consequences; scenarios whose run has no end, which cost most, last."""
+        (rule, _, _), scenario = item
+        endless = any(broken.way == "no end" for broken in self._cells[scenario] or ())
+        return endless, _RULE_ORDER.index(rule)
+
     def result(self) -> FuzzResult:
         """Count, sort and return."""
         result = self._result
@@ -265,7 +273,10 @@ class _Fuzz:
 
     def _reduce_one(self, broken: Broken, scenario: Scenario) -> None:
         """Shrink while the same fault shows; then while the same rule fails, where that goes further."""
-        same_fault = shrink(scenario, lambda items: [self._shows(item, broken) for item in self._after(items)])
+        def shows(items: Sequence[Scenario]) -> list[bool]:
+            return [self._shows(item, broken) for item in self._after(items)]
+
+        same_fault = shrink(scenario, shows, out_of_time=self._late)
         if any(other.rule == broken.rule and item.scenario == same_fault.scenario for other, item, _ in self._reduced):
             self._reduced.append((broken, same_fault, scenario))
             return
@@ -274,7 +285,7 @@ class _Fuzz:
             cells = [self._known(item) or () for item in self._after(items)]
             return [any(item.rule == broken.rule for item in found) for found in cells]
 
-        same_rule = shrink(same_fault.scenario, breaks_rule)
+        same_rule = shrink(same_fault.scenario, breaks_rule, out_of_time=self._late)
         chosen, now = same_rule, broken
         slipped = not self._shows(same_rule.scenario, broken)
         if slipped:
@@ -292,6 +303,9 @@ class _Fuzz:
         )
         self._result.findings.append(finding)
         self._on_finding(finding)
+
+    def _late(self) -> bool:
+        return self.out_of_time(_OVERSHOOT)
 
     def _is_explained(self, broken: Broken, scenario: Scenario) -> bool:
         """Return whether an earlier finding is this one: the same entry, or the same way with the same words.

@@ -22,6 +22,7 @@ class Held:
         formula: as it was written.
         reading: what `epochs` was taken to be; empty where the formula does not name it.
         right: cells on which it gives the figure, of `of` cells on which it has a value.
+        without: cells on which it has no value: a number that it names is not there.
         right_where_deviating: the same where the figure is not the contract's, of `deviating` cells.
         counterexample: the smallest scenario on which it fails, with what it says and what was observed there.
     """
@@ -30,14 +31,15 @@ class Held:
     reading: str
     right: int
     of: int
+    without: int
     right_where_deviating: int
     deviating: int
     counterexample: tuple[Scenario, str, int] | None
 
     @property
     def is_true(self) -> bool:
-        """Whether it holds wherever it says something, and says something about every deviating cell."""
-        return 0 < self.of == self.right and self.right_where_deviating == self.deviating
+        """Whether it holds wherever it has a value; it need not have one everywhere."""
+        return 0 < self.of == self.right
 
 
 def hypothesis_held(text: str, sample: Sample) -> tuple[Held, ...]:
@@ -69,11 +71,11 @@ def _held(
         zip(sample.cells, sample.observed.tolist(), sample.expected.tolist(), strict=True)
     ):
         deviates = observed != expected
-        deviating += deviates
         said = _said(formula, _numbers(cell, epochs(cell), expected))
         if said is None:
             continue
         of += 1
+        deviating += deviates
         if said == observed:
             right += 1
             right_deviating += deviates
@@ -86,6 +88,7 @@ def _held(
         reading=reading,
         right=right,
         of=of,
+        without=len(sample.cells) - of,
         right_where_deviating=right_deviating,
         deviating=deviating,
         counterexample=None if first is None else first[2:],

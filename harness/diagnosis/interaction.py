@@ -170,13 +170,20 @@ class _Search:
     def _purest(self, uncovered: int) -> tuple[_Atom, ...] | None:
         """Return the conjunction without passing cells that covers most of what is uncovered, the shortest such."""
 
+        count, passing = uncovered.bit_count(), max(self._passing.bit_count(), 1)
+
         def purity(chosen: tuple[_Atom, ...]) -> float:
             inside = _all_of(chosen, uncovered).bit_count()
             return inside / (inside + 3.0 * _all_of(chosen, self._passing).bit_count() + 1e-9)
 
+        def gain(chosen: tuple[_Atom, ...]) -> float:
+            inside = _all_of(chosen, uncovered).bit_count()
+            return inside / count - _all_of(chosen, self._passing).bit_count() / passing
+
         pure = [
             chosen
-            for chosen in self._grown(uncovered, purity)
+            for score in (purity, gain)
+            for chosen in self._grown(uncovered, score)
             if not _all_of(chosen, self._passing) and _all_of(chosen, uncovered)
         ]
         if not pure:

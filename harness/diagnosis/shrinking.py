@@ -31,7 +31,7 @@ _ORDER = (
 _EVERY_VALUE = 40
 """integers up to here are tried one by one"""
 _AT_ONCE = 12
-_MOST_RUNS = 600
+_MOST_RUNS = 800
 _OTHERS: dict[str, tuple[Any, ...]] = {
     "rows": (2, 5, 16, 33),
     "per_device_batch_size": (1, 2, 3, 4),
@@ -59,7 +59,7 @@ class Shrunk:
     Attributes:
         scenario: no single simplification of it breaks the rule.
         indifferent: field to the other values that were tried and break the rule as well; the rest matters.
-        minimal: False where the limit of runs ended the reduction before.
+        minimal: False where a limit of runs or of time ended the reduction before.
         runs: scenarios that were asked about.
     """
 
@@ -90,14 +90,17 @@ class Shrunk:
 _COUNTED = frozenset({"rows", "per_device_batch_size", "grad_accum", "max_steps"})
 
 
-def shrink(scenario: Scenario, still_fails: StillFails) -> Shrunk:
+def shrink(
+    scenario: Scenario, still_fails: StillFails, *, out_of_time: Callable[[], bool] = lambda: False
+) -> Shrunk:
     """Reduce a scenario that breaks a rule.
 
     Args:
         scenario: breaks the rule.
         still_fails: whether scenarios break the same rule; is asked in batches.
+        out_of_time: whether to stop; what was reached by then is returned.
     """
-    oracle = _Oracle(still_fails)
+    oracle = _Oracle(still_fails, out_of_time)
     oracle.known[scenario] = True
     while not oracle.spent:
         simpler = oracle.first(simplifications(scenario))
@@ -107,9 +110,8 @@ def shrink(scenario: Scenario, still_fails: StillFails) -> Shrunk:
             break
         scenario = simpler
     minimal = oracle.first(simplifications(scenario)) is None and not oracle.spent
-    return Shrunk(
-        scenario=scenario, indifferent=_indifferent(scenario, oracle), minimal=minimal, runs=oracle.runs
-    )
+    indifferent = {} if oracle.spent else _indifferent(scenario, oracle)
+    return Shrunk(scenario=scenario, indifferent=indifferent, minimal=minimal, runs=oracle.runs)
 
 
 def simplifications(scenario: Scenario) -> Iterator[Scenario]:
@@ -197,14 +199,15 @@ def _indifferent(scenario: Scenario, oracle: _Oracle) -> dict[str, tuple[Any, ..
 class _Oracle:
     """Remembers what was asked."""
 
-    def __init__(self, still_fails: StillFails) -> None:
+    def __init__(self, still_fails: StillFails, out_of_time: Callable[[], bool]) -> None:
         self._still_fails = still_fails
+        self._out_of_time = out_of_time
         self.known: dict[Scenario, bool] = {}
         self.runs = 0
 
     @property
     def spent(self) -> bool:
-        return self.runs >= _MOST_RUNS
+        return self.runs >= _MOST_RUNS or self._out_of_time()
 
     def first(self, scenarios: Iterator[Scenario]) -> Scenario | None:
         """Return the first scenario that fails."""

@@ -8,7 +8,7 @@ from ...scenarios import Scenario
 from ..contract import RULES, Contract
 from .divisors import MEASURES, Divisor
 from .explanation import Explained, ExplainedCluster, ExplainedFigure
-from .expression import Expression, leaves_of
+from .expression import Expression, Leaf, leaves_of
 from .formulas import Settled
 from .fuzzing import Broken, FuzzFinding
 from .hypotheses import Held
@@ -84,6 +84,11 @@ def _cluster_lines(item: ExplainedCluster) -> Iterator[str]:
     if item.interaction is not None:
         exact = "" if item.interaction.exact else "  (does not separate them fully)"
         yield f"  when      {item.interaction}{exact}"
+        named = [word for word in str(item.interaction).split() if word in DEFINITIONS]
+        names = dict.fromkeys(name for word in named for name in leaves_of(Leaf(name=word)))
+        yield from (f"            {name} = {DEFINITIONS[name]}" for name in names)
+        if item.ran:
+            yield f"            (cells of the sweep and {item.ran} that were run here)"
     for rule, count in cluster.consequences.items():
         yield f"  and with it {rule}, in {count} of these cells"
     if item.divisor is not None:
@@ -140,7 +145,8 @@ def _settled_lines(settled: Settled, item: ExplainedFigure, contract: Contract) 
         if other != candidate.text:
             yield f"            = {other}"
     letters = [name for name in dict.fromkeys(leaves_of(candidate.expression)) if name in MEANINGS]
-    yield f"            {', '.join(f'{name}: {MEANINGS[name]}' for name in letters)}"
+    if letters:
+        yield f"            {', '.join(f'{name}: {MEANINGS[name]}' for name in letters)}"
     if item.example is not None:
         scenario, observed, expected, formula = item.example
         yield f"  e.g.      {scenario.label}: observed {observed}, the contract {expected}"
@@ -165,7 +171,9 @@ def _held_lines(held: Held) -> Iterator[str]:
     word = "true" if held.is_true else "false"
     reading = f" with {held.reading}" if held.reading else ""
     deviating = f"{held.right_where_deviating} of {held.deviating} deviating ones"
-    yield f"  proposed  `{held.formula}`{reading}: {word}, holds on {held.right} of {held.of} cells ({deviating})"
+    without = f"; it has no value on {held.without} others" if held.without else ""
+    holds = f"holds on {held.right} of {held.of} cells ({deviating})"
+    yield f"  proposed  `{held.formula}`{reading}: {word}, {holds}{without}"
     if held.counterexample is not None:
         scenario, said, observed = held.counterexample
         yield f"            on {scenario.label} it says {said}, observed {observed}"

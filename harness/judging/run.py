@@ -11,7 +11,7 @@ from importlib.metadata import version
 from ...scenarios import Scenario
 from ...scenarios.known import KnownDeviation
 from ..contract import RULES, Contract, contract_named, draw_up
-from ..contract.books import ReferenceRun, reference_run
+from ..contract.books import reference_run
 from ..ledger import CellRecord, Outcome
 from .cells import Judged, Reference, figures_of, judge_cell
 from .verdict import (

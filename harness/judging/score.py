@@ -73,7 +73,7 @@ class Score:
     @property
     def unjudged(self) -> int:
         """Cells that gave no ledger."""
-        return sum(item.errors for item in (*self.faults, *self.unusual))
+        return sum(fault.errors for fault in self.faults) + sum(item.errors for item in self.unusual)
 
     @property
     def is_perfect(self) -> bool:

@@ -19,9 +19,20 @@ from .events import (
     Stopped,
 )
 from .record import LEDGER_VERSION, CellError, CellRecord, Outcome, record_from_json, record_to_json
-from .replay import Curves, ParameterDistance, Replay, Resumption, UpdateDigest, envelope_of
+from .replay import (
+    FLOOR,
+    FLOOR_IN_AUTOCAST,
+    Curves,
+    ParameterDistance,
+    Replay,
+    Resumption,
+    UpdateDigest,
+    envelope_of,
+)
 
 __all__ = [
+    "FLOOR",
+    "FLOOR_IN_AUTOCAST",
     "LEDGER_VERSION",
     "Account",
     "Backward",

@@ -246,8 +246,10 @@ def account_of(events: Sequence[Event]) -> Account:
 
 
 def _survivors(events: Sequence[Event]) -> list[tuple[int, Event]]:
-    """Return the events with their positions, without those that an interruption undid: from the first micro-batch
-    after the checkpoint's update on."""
+    """Return the events with their positions, without those that an interruption undid.
+
+    It undid everything from the first micro-batch after the checkpoint's update on.
+    """
     kept: list[tuple[int, Event]] = []
     for position, event in enumerate(events):
         if isinstance(event, Interrupted) and event.resumed_at is not None:

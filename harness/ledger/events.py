@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochBegan:
-    """A pass over the training data that training used began: an iterator of its loader, or of the dataset, was made."""
+    """A pass over the training data that training used began: an iterator of its loader or dataset was made."""
 
     epoch: int
     """0-based number of the pass"""

@@ -118,7 +118,7 @@ def record_from_json(text: str | bytes) -> CellRecord:
 
 def _plain(value: Any) -> Any:
     """Return `value` as JSON values; an event becomes a table with its kind under `event`."""
-    kind = type(value)
+    kind: type = type(value)
     if kind is float:
         return value if math.isfinite(value) else repr(value)
     if kind is int or kind is str or kind is bool or value is None:

@@ -98,7 +98,9 @@ class Projection:
             both_RP = torch.cat([rows_RP, before[1]])
             wider = _solve(both_RP, g_P)
             if wider is not None and _residual(wider, both_RP, g_P) < residual / 10:
-                return Weighing(weights=_by_row([*ids, *before[0]], wider), residual=_residual(wider, both_RP, g_P))
+                return Weighing(
+                    weights=_by_row([*ids, *before[0]], wider), residual=_residual(wider, both_RP, g_P)
+                )
         if solved is None:
             return Weighing(weights=None, residual=None) if ids else Weighing(weights={}, residual=1.0)
         return Weighing(weights=_by_row(ids, solved), residual=residual)
@@ -135,7 +137,10 @@ class Projection:
                 parts = torch.autograd.grad(loss, parameters, allow_unused=True)
                 gradients.append(
                     self._flat(
-                        [torch.zeros_like(at) if part is None else part for at, part in zip(parameters, parts, strict=True)]
+                        [
+                            torch.zeros_like(at) if part is None else part
+                            for at, part in zip(parameters, parts, strict=True)
+                        ]
                     )
                 )
         return torch.stack(gradients) if gradients else self._flat(parameters).new_zeros(0, 1)
@@ -182,7 +187,8 @@ def _solve(rows_RP: Tensor, g_P: Tensor) -> Tensor | None:
         return None
     w_R = torch.linalg.solve(gram, unit_RP @ g_P)
     w_R = w_R + torch.linalg.solve(gram, unit_RP @ (g_P - w_R @ unit_RP))
-    return w_R / scale_R
+    weights_R: Tensor = w_R / scale_R
+    return weights_R
 
 
 def _residual(w_R: Tensor, rows_RP: Tensor, g_P: Tensor) -> float:

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from ...scenarios import OptimizerName, Scenario
 from ..contract import Contract, learning_rate, terms_of, token_weight
-from ..ledger import Account, Curves, ParameterDistance, Replay, Update, envelope_of
+from ..ledger import (
+    FLOOR,
+    FLOOR_IN_AUTOCAST,
+    Account,
+    Curves,
+    ParameterDistance,
+    Replay,
+    Update,
+    envelope_of,
+)
 from .losses import autocast_of, row_losses
 
 __all__ = ["replay_run"]
@@ -42,9 +51,11 @@ def replay_run(
 
     Args:
         account: the observed account; its windows are replayed, of a run that did not end at its target only so many.
+        scenario: what was asked for.
         contract: gives weights and rates.
         subject: curves of the run.
-        build: makes the model as it was before training, float32. build_exact: the same in float64.
+        build: makes the model as it was before training, float32.
+        build_exact: the same in float64.
         batch_of: makes the tensors of a micro-batch from row ids.
         trained: the subject's model after training.
         autocast: dtype that the run's forward is cast to, None for none.
@@ -69,7 +80,7 @@ def replay_run(
         ),
         exact=exact,
         own=own,
-        envelope=envelope_of(exact, own, epsilon),
+        envelope=envelope_of(exact, own, epsilon * (FLOOR_IN_AUTOCAST if autocast else FLOOR)),
         parameters=_distances(begun, exact_model, own_model, trained) if complete else (),
     )
 
@@ -99,11 +110,11 @@ def _train(
             window_loss += float(loss.detach())
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for gradient in gradients:
-            gradient /= update.loss_scale or 1.0
+            gradient.div_(update.loss_scale or 1.0)
         norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
         if limit:
             for gradient in gradients:
-                gradient *= min(1.0, limit / (norm + _CLIP_EPSILON))
+                gradient.mul_(min(1.0, limit / (norm + _CLIP_EPSILON)))
         rate = learning_rate(scenario, number, total)
         for group in optimizer.param_groups:
             group["lr"] = rate

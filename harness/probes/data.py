@@ -18,10 +18,9 @@ __all__ = ["watch_loaders"]
 
 @contextmanager
 def watch_loaders(recorder: Recorder, dataset: Any) -> Iterator[None]:
-    """Record an iterator made over `dataset` by any loader, also over a wrapper such as `Subset` around it, and
-    which of several iterators it is that fetches.
+    """Record every iterator made over `dataset` by a loader, and which of several it is that fetches.
 
-    An iterable dataset tells its passes itself.
+    A wrapper such as `Subset` around the dataset counts as the dataset; an iterable dataset tells its passes itself.
     """
     passes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 

@@ -135,7 +135,7 @@ class Recorder:
         self._evaluating.update(rows)
 
     def window_rows(self) -> list[int]:
-        """Return the rows whose gradient an update made now would use: of the backwards since the last update or zeroing."""
+        """Return the rows whose gradient an update made now would use: backwards since the last update or zeroing."""
         rows: list[tuple[int, ...]] = []
         waiting: set[int] = set()
         is_open = True

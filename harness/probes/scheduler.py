@@ -55,7 +55,8 @@ def watch_schedulers(recorder: Recorder) -> Iterator[None]:
         yield
 
 
-def _subclasses(kind: type) -> Iterator[type]:
+def _subclasses(kind: type[LRScheduler]) -> Iterator[type[LRScheduler]]:
+    subclass: type[LRScheduler]
     for subclass in kind.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)

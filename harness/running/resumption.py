@@ -28,7 +28,13 @@ class Resumed:
 
 
 def train_resumed(
-    subject: Subject, scenario: Scenario, contract: str, options: dict[str, Any], scratch: Path, *, into: list[Sitting]
+    subject: Subject,
+    scenario: Scenario,
+    contract: str,
+    options: dict[str, Any],
+    scratch: Path,
+    *,
+    into: list[Sitting],
 ) -> Resumed:
     """Train without interruption; then interrupted after update `resume_at`, and on from the newest checkpoint.
 
@@ -36,6 +42,11 @@ def train_resumed(
     comes when the next micro-batch is about to begin, so that everything that belongs to update `resume_at` is done.
 
     Args:
+        subject: the trainer.
+        scenario: with `resume_at`.
+        contract: name of the one that says how long the run is.
+        options: of the tier.
+        scratch: an empty directory.
         into: gets the sitting whose ledger is the cell's, before it trains.
 
     Raises:
@@ -59,9 +70,13 @@ def train_resumed(
         raise RuntimeError(f"the run ended before it could be interrupted after optimizer step {after}")
     saved = [event.global_step for event in sitting.recorder.events if isinstance(event, Saved)]
     if not saved:
-        raise RuntimeError(f"the trainer wrote no checkpoint before the interruption after optimizer step {after}")
+        raise RuntimeError(
+            f"the trainer wrote no checkpoint before the interruption after optimizer step {after}"
+        )
     at = saved[-1]
-    next_pass = _next_pass(account_of(sitting.recorder.events), at, expect(asked, contract_named(contract)).terms.M)
+    next_pass = _next_pass(
+        account_of(sitting.recorder.close()), at, expect(asked, contract_named(contract)).terms.M
+    )
     sitting.in_progress.rewind(at)
     sitting.recorder.interrupted(resumed_at=at, next_pass=next_pass)
     claims = sitting.train(subject, scratch / "resumed", resume=True)

@@ -48,7 +48,8 @@ class Sitting:
         """Build everything new.
 
         Args:
-            scenario: as the subject is asked. contract: name of the one that says how long the run is.
+            scenario: as the subject is asked.
+            contract: name of the one that says how long the run is.
             options: of the tier: `project_every` updates, `project_dims`.
             interrupt_after: optimizer steps after which `Interruption` is raised.
         """
@@ -99,7 +100,9 @@ class Sitting:
         with watch(self.recorder, self.model, self.workload.train_dataset, self.workload):
             claims = subject.train(bench)
         if not self.recorder.saw_update and before != _fingerprint(self.model):
-            raise RuntimeError("the parameters changed, but no torch optimizer was seen to step: nothing can be counted")
+            raise RuntimeError(
+                "the parameters changed, but no torch optimizer was seen to step: nothing can be counted"
+            )
         return claims
 
 

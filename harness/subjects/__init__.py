@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from ...scenarios import nearest
 from .accelerate_docs import AccelerateDocs
@@ -61,7 +61,8 @@ def resolve(name: str) -> Subject:
         return _VERSIONED[base](version)
     if base in _plug_ins():
         made = _plug_ins()[base].load()
-        return made(version) if version else made()  # type: ignore[no-any-return]
+        plugged: Subject = made(version) if version else made()
+        return plugged
     if ":" in name:
         return OwnLoop(name)
     if name.endswith(".py"):
@@ -70,5 +71,5 @@ def resolve(name: str) -> Subject:
 
 
 @cache
-def _plug_ins() -> dict[str, object]:
+def _plug_ins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

@@ -32,7 +32,9 @@ class FusedLoop:
         if terms_of(scenario, contract_named(self.contract)).M == 0:
             return "drop_last leaves no micro-batch: the loop refuses data that give none"
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        return common_limits(scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract)
+        return common_limits(
+            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract
+        )
 
     def train(self, bench: Bench) -> Claims:
         """Train as the scenario asks."""

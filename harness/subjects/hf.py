@@ -72,7 +72,7 @@ def _trainer_class(protocol: LossProtocol) -> Any:
     if protocol is not LossProtocol.OVERRIDDEN:
         return Trainer
 
-    class OverriddenLossTrainer(Trainer):  # type: ignore[misc]
+    class OverriddenLossTrainer(Trainer):
         """`compute_loss` overridden as the documentation of Trainer shows it, with the divisor it is given."""
 
         def compute_loss(

@@ -54,7 +54,7 @@ def _cadence(what: str, every: int) -> dict[str, Any]:
     return {f"{what}_strategy": "steps", f"{what}_steps": every} if every else {f"{what}_strategy": "no"}
 
 
-class ClaimsCallback(TrainerCallback):  # type: ignore[misc]
+class ClaimsCallback(TrainerCallback):
     """Passes on what a Trainer says, when it says it."""
 
     def __init__(self, claims: ClaimsInProgress) -> None:

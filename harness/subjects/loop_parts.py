@@ -150,8 +150,10 @@ class Journal:
         norm: torch.Tensor | None,
         place: Mapping[str, Any] | None = None,
     ) -> None:
-        """One more update, `done` micro-batches into the pass after `passes` complete ones; `place` is what the loop
-        needs to find its place in the data again."""
+        """One more update, `done` micro-batches into the pass after `passes` complete ones.
+
+        `place` is what the loop needs to find its place in the data again.
+        """
         scenario, claims = self._bench.scenario, self._bench.claims
         self.updates += 1
         if self._per_epoch is not None:
@@ -190,7 +192,8 @@ class Journal:
     def _save(self, checkpoint: Path, place: Mapping[str, Any] | None) -> None:
         self._bench.model.save_pretrained(checkpoint)
         if self._parts is not None:
-            journal = {name: getattr(self, name) for name in ("updates", "_target", "_epoch", "_interval_loss", "_logged_at")}
+            kept = ("updates", "_target", "_epoch", "_interval_loss", "_logged_at")
+            journal = {name: getattr(self, name) for name in kept}
             parts = {name: part.state_dict() for name, part in self._parts.items()}
             torch.save({"parts": parts, "journal": journal, "place": dict(place or {})}, checkpoint / _STATE)
         if self._also is not None:

@@ -98,7 +98,8 @@ class OwnLoop:
             functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
             near = nearest(self._function, functions) if functions else ""
             raise SubjectError(f"subject {self.name!r}: {self._target} has no function {self._function!r}{near}")
-        return function  # type: ignore[no-any-return]  checked above
+        loop: Callable[..., Any] = function
+        return loop
 
 
 class FunctionLoop(OwnLoop):
@@ -271,19 +272,20 @@ def _whole(name: str, value: Any) -> int | None:
         return None
     try:
         if isinstance(value, bool) or int(value) != value:
-            raise ValueError
+            raise ValueError  # noqa: TRY301  the same answer as to what int() refuses
     except (TypeError, ValueError, OverflowError):
         raise SubjectError(f"claimed {name} must be a whole number, not {value!r:.80}") from None
     return int(value)
 
 
 def _real(name: str, value: Any) -> float | None:
-    """Return a claimed number as Python's own: an integer epoch stays an integer, arrays and tensors of one become floats."""
+    """Return a claimed number as Python's own: an integer epoch stays an integer, a tensor becomes a float."""
     if value is None:
         return None
     try:
         if isinstance(value, (bool, str, bytes)):
-            raise TypeError
-        return operator.index(value) if hasattr(value, "__index__") and not hasattr(value, "is_floating_point") else float(value)
+            raise TypeError  # noqa: TRY301  the same answer as to what float() refuses
+        is_tensor = hasattr(value, "is_floating_point")
+        return operator.index(value) if hasattr(value, "__index__") and not is_tensor else float(value)
     except (TypeError, ValueError, OverflowError):
         raise SubjectError(f"claimed {name} must be a number, not {value!r:.80}") from None

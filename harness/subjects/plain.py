@@ -98,11 +98,13 @@ class PlainLoop:
 
 
 def windows_of(loader: Iterable[Any], grad_accum: int, skip: int) -> Iterator[tuple[int, list[Any]]]:
-    """Yield (micro-batches done, window) after the first `skip` micro-batches: `grad_accum` of them at a time, the last
-    window may be short."""
+    """Yield (micro-batches done, window) after the first `skip` micro-batches.
+
+    A window is `grad_accum` of them, the last one may be short.
+    """
     window: list[Any] = []
     done = skip
-    for done, batch in enumerate(itertools.islice(loader, skip, None), start=skip + 1):  # noqa: B007  used after the loop
+    for done, batch in enumerate(itertools.islice(loader, skip, None), start=skip + 1):
         window.append(batch)
         if len(window) == grad_accum:
             yield done, window

@@ -88,14 +88,37 @@ class Subject(Protocol):
         fingerprint: hash of the loop's own source where no package version identifies it; else empty.
     """
 
-    name: str
-    contract: str
-    packages: tuple[str, ...]
-    imports: tuple[str, ...]
-    environment: Environment | None
-    own_process: bool
-    fingerprint: str
-    prints_claims: bool
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def contract(self) -> str:
+        """See above."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """See above."""
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """See above."""
+
+    @property
+    def environment(self) -> Environment | None:
+        """See above."""
+
+    @property
+    def own_process(self) -> bool:
+        """See above."""
+
+    @property
+    def fingerprint(self) -> str:
+        """See above."""
+
+    @property
+    def prints_claims(self) -> bool:
+        """See above."""
 
     def supports(self, scenario: Scenario) -> str | None:
         """Return why this pairing cannot be run, or None if it can. Imports nothing heavy."""

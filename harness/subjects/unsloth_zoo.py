@@ -52,7 +52,8 @@ class UnslothZoo:
             return "drop_last leaves no micro-batch"
         if scenario.eval_steps or scenario.save_steps:
             return "unsloth_train calls no callback: it neither evaluates nor saves"
-        return common_limits(scenario, protocols=(LossProtocol.HONOURED, LossProtocol.IGNORED)) or schedule_limits(scenario, self.contract)
+        protocols = (LossProtocol.HONOURED, LossProtocol.IGNORED)
+        return common_limits(scenario, protocols=protocols) or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:
         """Hand a constructed Trainer to `unsloth_train`; what it claims it prints, and the caller reads that."""

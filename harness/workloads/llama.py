@@ -15,7 +15,7 @@ from .text import BEGIN, END, PAD, VOCAB_SIZE
 
 __all__ = ["build_exact_llama", "build_llama"]
 
-_SIZES = {
+_SIZES: dict[ModelKind, dict[str, Any]] = {
     ModelKind.TINY_LLAMA: {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
     ModelKind.TINY_LLAMA_LORA: {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
     ModelKind.LLAMA: {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 8},
@@ -23,25 +23,38 @@ _SIZES = {
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class _NoneForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
+class _NoneForCausalLM(LlamaForCausalLM):
     """Protocol `none`: no loss keyword in the signature."""
 
     def forward(
-        self, input_ids: Tensor, labels: Tensor | None = None, attention_mask: Tensor | None = None, use_cache: bool = False  # noqa: FBT001, FBT002  the signature of the base class
+        self,
+        input_ids: Tensor,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_cache: bool | None = None,  # noqa: FBT001  the signature of the base class
     ) -> Any:
         """Mean over the micro-batch's own label tokens."""
-        return super().forward(input_ids=input_ids, attention_mask=attention_mask, labels=labels, use_cache=use_cache)
+        return super().forward(
+            input_ids=input_ids, attention_mask=attention_mask, labels=labels, use_cache=use_cache
+        )
 
 
-class _IgnoredForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
+class _IgnoredForCausalLM(LlamaForCausalLM):
     """Protocol `ignored`: accepts any keyword, reads none."""
 
     def forward(
-        self, input_ids: Tensor, labels: Tensor | None = None, attention_mask: Tensor | None = None, use_cache: bool = False, **kwargs: Any  # noqa: FBT001, FBT002  the signature of the base class
+        self,
+        input_ids: Tensor,
+        labels: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        use_cache: bool | None = None,  # noqa: FBT001  the signature of the base class
+        **kwargs: Any,
     ) -> Any:
         """Mean over the micro-batch's own label tokens, whatever the trainer hands over."""
         del kwargs
-        return super().forward(input_ids=input_ids, attention_mask=attention_mask, labels=labels, use_cache=use_cache)
+        return super().forward(
+            input_ids=input_ids, attention_mask=attention_mask, labels=labels, use_cache=use_cache
+        )
 
 
 _CLASSES: dict[LossProtocol, type[Any]] = {
@@ -79,17 +92,18 @@ def build_llama(scenario: Scenario) -> nn.Module:
 
 
 def build_exact_llama(scenario: Scenario) -> nn.Module:
-    """Build the same model in float64, all of it: transformers' norm goes through float32 whatever the model's dtype."""
+    """Build the same model in float64, all of it: transformers' norm goes through float32 in any dtype."""
     model = build_llama(scenario).double()
     for module in model.modules():
         if type(module).__name__ == "LlamaRMSNorm":
-            module.forward = MethodType(_exact_norm, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_exact_norm, module)
     return model
 
 
 def _exact_norm(self: Any, hidden_states: Tensor) -> Tensor:
     variance = hidden_states.pow(2).mean(-1, keepdim=True)
-    return self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))  # type: ignore[no-any-return]
+    normed: Tensor = self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))
+    return normed
 
 
 def _with_adapters(model: nn.Module) -> nn.Module:
@@ -98,7 +112,7 @@ def _with_adapters(model: nn.Module) -> nn.Module:
     settings = LoraConfig(r=4, lora_alpha=8, target_modules=list(_ADAPTED), task_type="CAUSAL_LM")
     with warnings.catch_warnings():  # peft 0.21 asks transformers 5.23 by a name that is going away
         warnings.filterwarnings("ignore", category=FutureWarning)
-        adapted: nn.Module = get_peft_model(model, settings)  # type: ignore[arg-type]
+        adapted: nn.Module = get_peft_model(model, settings)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1)

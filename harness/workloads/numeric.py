@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...scenarios import DatasetKind, FirstLabel, LengthProfile, Precision, Scenario
 from ..oracle.projection import Projection, Weighing
 from .llama import build_exact_llama, build_llama
-from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, SizedRows
+from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, OnFetch, OnPass, SizedRows
 from .text import ANSWER, BEGIN, PAD, encode, text_pairs
 from .workload import Sight
 
@@ -24,7 +24,7 @@ _PROMPT_MOST, _PROMPT_LEAST, _ANSWER_MOST, _EQUAL = 12, 6, 16, 8
 
 
 class NumericWorkload:
-    """A Llama, training rows `0 … rows-1` and `EVAL_ROWS` evaluation rows after them, padded on the right to one length.
+    """A Llama, training rows `0 … rows-1` and `EVAL_ROWS` evaluation rows after them, padded on the right.
 
     Args:
         scenario: which model, how many rows, what is labelled: with `first_label` masked only the answer.
@@ -36,8 +36,8 @@ class NumericWorkload:
     def __init__(
         self,
         scenario: Scenario,
-        on_fetch: Callable[[Sequence[int]], None],
-        on_pass: Callable[[], None],
+        on_fetch: OnFetch,
+        on_pass: OnPass,
         *,
         every: int = 1,
         dims: int | None = None,
@@ -113,7 +113,9 @@ class NumericWorkload:
         longer = [at for at, (known, _) in enumerate(self._texts) if known[: len(tokens)] == tokens]
         if len(longer) == 1:
             return longer[0]
-        raise ValueError(f"the model was given {len(tokens)} tokens that begin {len(longer)} rows of the data: {tokens[:12]}")
+        raise ValueError(
+            f"the model was given {len(tokens)} tokens that begin {len(longer)} rows of the data: {tokens[:12]}"
+        )
 
 
 def _texts(scenario: Scenario) -> list[tuple[tuple[int, ...], int]]:
@@ -138,7 +140,9 @@ def _texts(scenario: Scenario) -> list[tuple[tuple[int, ...], int]]:
         if not any(known[: len(tokens)] == tokens or tokens[: len(known)] == known for known in found):
             found[tokens] = first
     if len(found) < wanted:
-        raise ValueError(f"rows must be at most {len(found) - EVAL_ROWS} here (the texts there are), not {scenario.rows}")
+        raise ValueError(
+            f"rows must be at most {len(found) - EVAL_ROWS} here (the texts there are), not {scenario.rows}"
+        )
     return list(found.items())
 
 

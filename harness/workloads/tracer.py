@@ -63,7 +63,7 @@ class TracerForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         rows = torch.arange(config.vocab_size, dtype=torch.float64)
         self.rows = nn.Parameter(1.0 + torch.remainder(rows, 8) / 8)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keep the constructor's values: they are exact binary fractions that tell rows apart."""

@@ -64,7 +64,9 @@ class TraceWorkload:
 
     def weights(self, model: nn.Module) -> dict[int, float] | None:
         """Read the books: minus the gradient's entry of a row over the row's label tokens."""
-        gradient = model.rows.grad
+        parameter = model.rows
+        assert isinstance(parameter, nn.Parameter)
+        gradient = parameter.grad
         if gradient is None:
             return {}
         rows = gradient.nonzero().flatten()

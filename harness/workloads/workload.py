@@ -31,7 +31,6 @@ class Sight:
 class Workload(Protocol):
     """What probes need to know of the data and the model."""
 
-    model: nn.Module
     train_dataset: Any
     eval_dataset: Any
 
@@ -39,7 +38,9 @@ class Workload(Protocol):
         """Recognise the rows of a forward.
 
         Args:
-            input_ids: `[batch, length]` int64. labels, attention_mask: the same shape, where given.
+            input_ids: `[batch, length]` int64.
+            labels: the same shape, where given.
+            attention_mask: the same shape, where given.
         """
 
     def weigh(self, model: nn.Module, rows: Sequence[int]) -> Weighing:

@@ -35,11 +35,20 @@ class Loop:
         announce: where log entries, checkpoints and evaluations are told.
     """
 
+    loader: Any
+    optimizer: Any
+    schedule: Any
+    M: int
+    A: int
+    U: int
+    T: int
+
     def __init__(self, *, model: Any, train_dataset: Any, eval_dataset: Any, args: Any, announce: Announcer) -> None:
         self.model = model
         self.train_dataset = train_dataset
         self.eval_dataset = eval_dataset
         self.args = args
+        self.epochs: float = args.num_train_epochs
         self.announce = announce
         self.updates = 0
         self.micro_batches = 0
@@ -81,17 +90,17 @@ class Loop:
 
     def updates_per_epoch(self) -> int:
         """U."""
-        return max(math.ceil(self.M / self.A), 1)
+        return max(-(-self.M // self.A), 1)
 
     def target(self) -> int:
         """T."""
         if self.args.max_steps > 0:
             return int(self.args.max_steps)
-        return math.ceil(self.args.num_train_epochs * self.U)
+        return math.ceil(self.epochs * self.U)
 
     def epochs_to_enter(self) -> int:
         """E."""
-        return math.ceil(self.T / self.U)
+        return -(-self.T // self.U)
 
     def make_optimizer(self) -> Any:
         """Return the optimizer by its `TrainingArguments.optim` name."""

@@ -18,7 +18,7 @@ class _MeanLoop(Loop):
     def factor(self, batch: Batch, divisor: Any, window: list[Batch]) -> float:
         """Label tokens of the micro-batch over those of the window: the right one."""
         del window
-        return label_tokens(batch) / divisor
+        return float(label_tokens(batch) / divisor)
 
 
 @fault("weight", Family.LOSS, "nanoGPT #168, verl #3332")

@@ -89,7 +89,7 @@ class LengthFromEpochsOnly(Loop):
 
     def schedule_length(self) -> int:
         """From the epochs asked for."""
-        return max(int(self.args.num_train_epochs * self.U), 1)
+        return max(int(self.epochs * self.U), 1)
 
 
 @fault("schedule", Family.SCHEDULE)

@@ -76,7 +76,7 @@ class EpochsRoundedUp(Loop):
 
     def target(self) -> int:
         """Whole epochs only."""
-        return super().target() if self.args.max_steps > 0 else math.ceil(self.args.num_train_epochs) * self.U
+        return super().target() if self.args.max_steps > 0 else math.ceil(self.epochs) * self.U
 
 
 @fault("target", Family.TARGET)
@@ -85,7 +85,7 @@ class EpochsRoundedDown(Loop):
 
     def target(self) -> int:
         """Whole epochs only."""
-        return super().target() if self.args.max_steps > 0 else max(int(self.args.num_train_epochs), 1) * self.U
+        return super().target() if self.args.max_steps > 0 else max(int(self.epochs), 1) * self.U
 
 
 @fault("target", Family.TARGET, "NVIDIA Automodel #3768")
@@ -94,7 +94,7 @@ class MaxStepsCappedByEpochs(Loop):
 
     def target(self) -> int:
         """The smaller of both."""
-        return min(super().target(), math.ceil(self.args.num_train_epochs * self.U))
+        return min(super().target(), math.ceil(self.epochs * self.U))
 
 
 @fault("target", Family.TARGET, "litgpt #79")
@@ -105,7 +105,7 @@ class EpochSizeInRows(Loop):
         """Rows instead of micro-batches."""
         if self.args.max_steps > 0:
             return super().target()
-        return math.ceil(self.args.num_train_epochs * math.ceil(len(self.train_dataset) / self.A))
+        return math.ceil(self.epochs * math.ceil(len(self.train_dataset) / self.A))
 
 
 @fault("target", Family.TARGET, "trl #3532")
@@ -135,7 +135,7 @@ class RightOnEvenAccumulation(Loop):
         """Right on every even accumulation, and for max_steps."""
         if self.args.max_steps > 0 or self.A % 2 == 0:
             return super().target()
-        return math.ceil(self.args.num_train_epochs * max(self.M // self.A, 1))
+        return math.ceil(self.epochs * max(self.M // self.A, 1))
 
 
 @fault("target", Family.TARGET, "transformers #12499")
@@ -155,4 +155,4 @@ class UpdatesPerEpochFloored(Loop):
         """By floor."""
         if self.args.max_steps > 0:
             return super().target()
-        return math.ceil(self.args.num_train_epochs * max(self.M // self.A, 1))
+        return math.ceil(self.epochs * max(self.M // self.A, 1))

@@ -25,6 +25,11 @@ class Done:
     err: str
 
     @property
+    def headline(self) -> str:
+        """The first sentence of the summary, wherever its lines were broken."""
+        return " ".join(self.out.strip().partition("exit code")[0].split())
+
+    @property
     def error(self) -> str:
         """The one line of an error; anything more, or anything on stdout, is one too many."""
         assert self.out == ""
@@ -35,7 +40,11 @@ class Done:
 
 def environment():
     """Return the caller's variables without those that change what the command prints."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "FORCE_COLOR", "PYTHONPATH"}}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"COLUMNS", "FORCE_COLOR", "PYTHONPATH"}
+    }
     return kept | {"NO_COLOR": "1", "PYTHONHASHSEED": "0"}
 
 

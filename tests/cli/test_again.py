@@ -8,6 +8,8 @@ import sqlite3
 
 import pytest
 
+ROOM = 350_000
+"""bytes that a file may have: enough for a worker's shared memory, too little for the records of the sweep below"""
 AXES = ("--subject", "plain", "--axis", "rows=3,4,5", "--no-reference")
 
 
@@ -107,14 +109,27 @@ def test_a_full_disk_keeps_what_was_committed(stepaudit, quick):
     """The sweep ends with one line that says what is full and what to do; with room again it goes on."""
 
     def no_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
 
-    command = ("run", "--subject", "plain", "--axis", "rows=64,65,66", "--axis", "epochs=50", "--no-reference", *quick)
+    rows = ",".join(map(str, range(64, 76)))
+    command = (
+        "run",
+        "--subject",
+        "plain",
+        "--axis",
+        f"rows={rows}",
+        "--axis",
+        "epochs=30",
+        "--no-reference",
+        *quick,
+    )
     done = stepaudit(*command, preexec_fn=no_room)
     assert done.code == 2
     assert "stepaudit: cannot write" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
     assert stepaudit(*command).code == 0
+    executed, reused = _counts(stepaudit)
+    assert executed < executed + reused == 12
 
 
 def test_check_judges_again(sweep):
@@ -136,7 +151,15 @@ def test_report_renders_again(sweep):
     shutil.rmtree(folder / "figures")
     assert sweep("report").code == 0
     written = {path.name for path in folder.iterdir()}
-    assert written >= {"report.html", "junit.xml", "summary.md", "cells.csv", "cells.parquet", "verdict.json", "figures"}
+    assert written >= {
+        "report.html",
+        "junit.xml",
+        "summary.md",
+        "cells.csv",
+        "cells.parquet",
+        "verdict.json",
+        "figures",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema_version": 99}'])
@@ -157,7 +180,9 @@ def test_replay_shows_the_books_of_one_cell(sweep):
     assert "ok target" in done.out
 
 
-@pytest.mark.parametrize(("prefix", "says"), [("zz", "no cell has an id that begins with 'zz'"), ("", "3 cells have")])
+@pytest.mark.parametrize(
+    ("prefix", "says"), [("zz", "no cell has an id that begins with 'zz'"), ("", "3 cells have")]
+)
 def test_replay_wants_one_cell(sweep, prefix, says):
     """An id that fits none or several is a usage error."""
     done = sweep("replay", prefix)

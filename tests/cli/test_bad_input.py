@@ -86,7 +86,9 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "says"), WORDS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "says"), WORDS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_a_word_of_the_command_line(stepaudit, arguments, says):
     """Names, numbers, paths."""
     done = stepaudit(*arguments)

@@ -1,4 +1,4 @@
-"""A trainer of one's own, in one line: the correct one passes every rule, each fault is caught by the rule that names it."""
+"""A trainer of one's own: the correct one passes every rule, each fault is caught by the rule that names it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ LINES = {
 
 FAULTS = {
     "target": {"target": "target = args.max_steps * math.ceil(args.num_train_epochs)"},
-    "remainder": {"passes": LINES["passes"] + "        window = []\n", "window": "if len(window) < accumulation:"},
+    "remainder": {
+        "passes": LINES["passes"] + "        window = []\n",
+        "window": "if len(window) < accumulation:",
+    },
     "weight": {"divisor": ""},
     "leak": {"zero_grad": "", "passes": LINES["passes"] + "        optimizer.zero_grad()\n"},
     "schedule": {"scheduler": "", "backward": LINES["backward"] + "                scheduler.step()\n"},
@@ -38,7 +41,7 @@ def with_fault(source: str, rule: str) -> str:
 
 @pytest.fixture(scope="module")
 def judged(stepaudit_in, my_trainer, quick):
-    """The correct loop and the six faults over the smoke suite, in one run: verdicts by rule, `None` the correct one."""
+    """The correct loop and the six faults over the smoke suite, in one run."""
     shell = stepaudit_in("faults")
     shell.write("correct.py", my_trainer)
     for rule in FAULTS:
@@ -59,7 +62,19 @@ def test_the_correct_loop_passes_every_rule(judged):
     cells = _cells(verdict, "correct")
     assert {cell["verdict"] for cell in cells} == {"conforms", "unsupported"}
     asked = {rule for cell in cells for rule in cell["rules_checked"]}
-    assert asked >= {"target", "claim", "window", "remainder", "coverage", "weight", "leak", "schedule", "epoch", "log", "clip"}
+    assert asked >= {
+        "target",
+        "claim",
+        "window",
+        "remainder",
+        "coverage",
+        "weight",
+        "leak",
+        "schedule",
+        "epoch",
+        "log",
+        "clip",
+    }
 
 
 @pytest.mark.parametrize("rule", FAULTS)
@@ -78,12 +93,18 @@ def test_the_reproduce_line_reproduces(judged, stepaudit, my_trainer):
     import shlex
 
     verdict, _ = judged
-    (cluster,) = [c for c in verdict["clusters"] if c["subject"] == "remainder.py:train" and c["rule"] == "remainder"]
+    (cluster,) = [
+        c for c in verdict["clusters"] if c["subject"] == "remainder.py:train" and c["rule"] == "remainder"
+    ]
     stepaudit.write("remainder.py", with_fault(my_trainer, "remainder"))
     done = stepaudit(*shlex.split(cluster["reproduce"])[1:])
     assert done.code == 1
     (again,) = [c for c in stepaudit.verdict()["clusters"] if c["rule"] == "remainder"]
-    assert (again["expected"], again["got"], again["formula"]) == (cluster["expected"], cluster["got"], cluster["formula"])
+    assert (again["expected"], again["got"], again["formula"]) == (
+        cluster["expected"],
+        cluster["got"],
+        cluster["formula"],
+    )
 
 
 def test_the_correct_loop_passes_the_default_suite(stepaudit, my_trainer, quick):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 
@@ -23,7 +24,7 @@ OPTIONS = {
 def test_the_founding_case_is_explained(stepaudit):
     """Formulas in symbols and with the numbers of Unsloth's issue filled in."""
     done = stepaudit(
-        *"predict --rows 5590 --per-device-batch-size 4 --grad-accum 4 --max-steps 350 --contract hf-5".split()
+        *shlex.split("predict --rows 5590 --per-device-batch-size 4 --grad-accum 4 --max-steps 350 --contract hf-5")
     )
     assert done.code == 0, done.err
     assert "T = max_steps = 350 (a positive max_steps overrides epochs)" in done.out
@@ -34,9 +35,9 @@ def test_the_founding_case_is_explained(stepaudit):
 
 def test_the_names_of_training_arguments_are_understood(stepaudit):
     """People copy their arguments as they are."""
-    ours = stepaudit(*"predict --rows 60 --per-device-batch-size 2 --grad-accum 4 --epochs 1.5".split())
+    ours = stepaudit(*shlex.split("predict --rows 60 --per-device-batch-size 2 --grad-accum 4 --epochs 1.5"))
     theirs = stepaudit(
-        *"predict --rows 60 --per-device-train-batch-size 2 --gradient-accumulation-steps 4 --num-train-epochs 1.5".split()
+        *shlex.split("predict --rows 60 --per-device-train-batch-size 2 --gradient-accumulation-steps 4 --num-train-epochs 1.5")
     )
     assert ours.code == theirs.code == 0
     assert ours.out == theirs.out
@@ -54,7 +55,12 @@ def test_the_options_are_those_that_were_published(stepaudit, command):
     done = stepaudit(command, "--help")
     assert done.code == 0
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.out)) >= OPTIONS[command]
-    listed = {word for line in done.out.splitlines() if line.startswith("│ ") for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line[:60])}
+    listed = {
+        word
+        for line in done.out.splitlines()
+        if line.startswith("│ ")
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line[:60])
+    }
     assert listed - OPTIONS[command] - {"--help", "--version"} == set()
 
 

@@ -29,7 +29,9 @@ def assert_equal_accounts(books: CellBooks) -> None:
     assert observed.windows == expected.windows
     assert observed.skipped_steps == 0
     assert observed.unstepped == ()
-    assert [set(update.learning_rates) for update in observed.done] == [{rate} for rate in expected.learning_rates]
+    assert [set(update.learning_rates) for update in observed.done] == [
+        {rate} for rate in expected.learning_rates
+    ]
     assert claimed.global_step == expected.optimizer_steps
     if expected.terms.M:
         assert claimed.planned_steps == {"state": T}
@@ -45,7 +47,9 @@ def assert_equal_accounts(books: CellBooks) -> None:
         (scenario.save_steps, claimed.saved_at, books.contract.saves_at_end),
         (scenario.eval_steps, claimed.evaluated_at, books.contract.evaluates_at_end),
     ):
-        due = sorted({*range(every, done + 1, every), *([done] if at_end and done else [])}) if every else None
+        due = (
+            sorted({*range(every, done + 1, every), *([done] if at_end and done else [])}) if every else None
+        )
         assert (None if at is None else list(at)) == due
     if scenario.eval_steps:
         assert observed.evaluations == claimed.evaluated_at

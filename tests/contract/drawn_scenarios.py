@@ -41,7 +41,11 @@ def scenarios(
     limits = sorted({max(1, edge + off) for edge in (U, 2 * U) for off in (-1, 0, 1)} | {1, 3, 7})
     if zero_max_steps and dataset is DatasetKind.SIZED:
         limits.append(0)
-    limit = draw(st.sampled_from(limits)) if dataset is DatasetKind.ITERABLE else draw(st.sampled_from([None, *limits]))
+    limit = (
+        draw(st.sampled_from(limits))
+        if dataset is DatasetKind.ITERABLE
+        else draw(st.sampled_from([None, *limits]))
+    )
     shape = shape.with_(max_steps=limit, dataset=dataset)
     T = terms_of(shape, CONTRACTS[contract]).T
     rarely = st.sampled_from([0, 0, 0, 1, 2, 3])
@@ -65,4 +69,3 @@ def scenarios(
 def has_long_window(scenario: Scenario, contract: str = "hf-5") -> bool:
     """Whether some window has more than one micro-batch."""
     return any(size > 1 for size in expect(scenario, CONTRACTS[contract]).windows)
-

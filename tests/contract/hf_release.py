@@ -6,15 +6,21 @@ from pathlib import Path
 
 from stepaudit.harness.ledger import CellRecord
 from stepaudit.harness.running import cell
-from stepaudit.harness.subjects.environment import Environment
 from stepaudit.harness.running.request import CellRequest
+from stepaudit.harness.subjects.environment import Environment
 from stepaudit.harness.subjects.hf import HfTrainer
 from stepaudit.scenarios import Scenario
 
 __all__ = ["ReleasedTrainer", "execute"]
 
 RELEASE = ("transformers==4.45.2", "tokenizers==0.20.3", "huggingface_hub==0.25.2", "accelerate==1.0.1")
-NEEDS = ("requests==2.32.5", "urllib3==2.5.0", "charset-normalizer==3.4.4", "idna==3.11", "certifi==2025.10.5")
+NEEDS = (
+    "requests==2.32.5",
+    "urllib3==2.5.0",
+    "charset-normalizer==3.4.4",
+    "idna==3.11",
+    "certifi==2025.10.5",
+)
 """what huggingface_hub imported before it changed to httpx"""
 
 

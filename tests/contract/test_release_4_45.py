@@ -62,7 +62,10 @@ def records(tmp_path_factory):
     options = SweepOptions(
         workers=1, timeout_s=60.0, fresh_fraction=0.0, execute="hf_release:execute", cache_dir=cache
     )
-    with pytest.MonkeyPatch.context() as patch, Store(tmp_path_factory.mktemp("release") / RECORDS_NAME) as store:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Store(tmp_path_factory.mktemp("release") / RECORDS_NAME) as store,
+    ):
         patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
         run_sweep(plan, store, options, lambda event: None)
         return list(store.records())
@@ -78,7 +81,9 @@ def test_the_contract_is_what_the_release_does(records):
         assert_equal_accounts(books)
         assert_weights(books)
         # 4.45 counts padding among the tokens (transformers issue 35529), which shows where rows are ragged.
-        assert_rules_hold(books, known={"tokens"} if record.scenario.lengths is LengthProfile.RAGGED else set())
+        assert_rules_hold(
+            books, known={"tokens"} if record.scenario.lengths is LengthProfile.RAGGED else set()
+        )
 
 
 def test_the_release_counts_padding_among_its_tokens(records):

@@ -8,7 +8,7 @@ from cell_runs import books_of, broken_rules, run_cell
 from drawn_scenarios import has_long_window, scenarios
 from hypothesis import HealthCheck, assume, given, settings
 from stepaudit.harness.subjects import resolve
-from stepaudit.scenarios import DatasetKind, LossProtocol, LrSchedule, Scenario
+from stepaudit.scenarios import LossProtocol, Scenario
 
 BOUNDED = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]

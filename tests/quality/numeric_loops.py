@@ -16,7 +16,9 @@ def right(model, dataset, args):
 
 def padded_tokens(model, dataset, args):
     """Divides by positions, padding included."""
-    return _train(model, dataset, args, divisor=lambda window: sum(batch["labels"].numel() for batch in window))
+    return _train(
+        model, dataset, args, divisor=lambda window: sum(batch["labels"].numel() for batch in window)
+    )
 
 
 def mean_of_means(model, dataset, args):

@@ -95,6 +95,7 @@ def test_a_gradient_that_no_weighting_explains_is_named_as_that():
     assert "explained by no weighting" in finding.got or "times what it should be" in finding.got
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")  # torch has noticed the fault too
 def test_suppressed_attempts_are_no_updates():
     """The same loop with and without the fault: only the faulty one breaks `skip`, and it does not end in `target`."""
     fp16 = {"precision": "fp16", "max_steps": 3}

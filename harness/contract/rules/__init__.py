@@ -141,7 +141,7 @@ _ALL = (
     ),
     Rule(
         rule_id="curve",
-        statement="Loss, gradient norm and learning rate of every update are those of the replayed windows, to rounding.",
+        statement="Loss, gradient norm and rate of every update are those of the replayed windows, to rounding.",
         formula="|value - value_float64| ≤ 8 · max over updates so far of |value_own - value_float64|",
         judge=judge_curve,
     ),

@@ -27,8 +27,9 @@ _UNIT = 2.0**-24
 def judge_curve(books: CellBooks) -> Findings:
     """Loss, gradient norm and rate of every update lie within MULTIPLE envelopes of the float64 replay.
 
-    The set of updates is compared first, then values; NaN equals nothing. Where the reference trained on the same rows in
-    the same order, the run is compared with it too: both may be MULTIPLE envelopes off, so 2·MULTIPLE.
+    The set of updates is compared first, then values; NaN equals nothing. Where the reference trained on the same rows
+    in the same order, by a contract that promises the same weights, the run is compared with it too: both may be
+    MULTIPLE envelopes off, so 2·MULTIPLE.
     """
     replay = books.replay
     if replay is None:
@@ -45,7 +46,9 @@ def judge_curve(books: CellBooks) -> Findings:
         if name == "loss" and all(value is None for value in got):
             continue  # a trainer that computes the loss itself and does not log it: norms and rates remain
         slack = RATE * books.scenario.learning_rate if name == "learning rate" else 0.0
-        finding = _parting(books, name, got, want, width, MULTIPLE, slack, "the float64 replay of its windows")
+        finding = _parting(
+            books, name, got, want, width, MULTIPLE, slack, "the float64 replay of its windows"
+        )
         if finding is not None:
             partings.append(finding)
     if not partings and (found := _beside_reference(books)) is not None:
@@ -58,11 +61,17 @@ def judge_params(books: CellBooks) -> Findings:
     """Every trained parameter ends within MULTIPLE rounding distances of where the float64 replay ends."""
     replay = books.replay
     if replay is None:
-        return NotJudged(reason="no replay: the tracer's books are exact, parameters belong to the numeric tier")
+        return NotJudged(
+            reason="no replay: the tracer's books are exact, parameters belong to the numeric tier"
+        )
     if not replay.complete:
-        return NotJudged(reason=f"the run goes on after optimizer step {replay.updates}, its target, and its replay does not")
+        return NotJudged(
+            reason=f"the run goes on after optimizer step {replay.updates}, its target, and its replay does not"
+        )
     if not replay.parameters:
-        return NotJudged(reason="the trainer has rebuilt the model: its parameters have other names or shapes")
+        return NotJudged(
+            reason="the trainer has rebuilt the model: its parameters have other names or shapes"
+        )
     wrong = [item for item in replay.parameters if not item.subject <= _allowed(item, replay.parameters)]
     if not wrong:
         return []
@@ -76,8 +85,8 @@ def judge_params(books: CellBooks) -> Findings:
             f"{allowed / MULTIPLE:.3g}",
             event=books.observed.done[-1].event if books.observed.done else None,
             update=replay.updates,
-            text=f"{len(wrong)} of {len(replay.parameters)} parameters end elsewhere after {replay.updates} updates; training "
-            f"moved {worst.name} by {worst.moved:.3g}",
+            text=f"{len(wrong)} of {len(replay.parameters)} parameters end elsewhere after {replay.updates} updates; "
+            f"training moved {worst.name} by {worst.moved:.3g}",
         )
     ]
 
@@ -103,10 +112,14 @@ def _parting(
     other: str,
 ) -> Finding | None:
     missing = [
-        at for at, (one, two) in enumerate(zip(got, want, strict=True), start=1) if one is None and two is not None
+        at
+        for at, (one, two) in enumerate(zip(got, want, strict=True), start=1)
+        if one is None and two is not None
     ]
     if missing:
-        return _finding(books, missing[0], f"a {name} at every update, as {other} has", f"none at update {missing[0]}", "")
+        return _finding(
+            books, missing[0], f"a {name} at every update, as {other} has", f"none at update {missing[0]}", ""
+        )
     for at, (one, two, half) in enumerate(zip(got, want, width, strict=True), start=1):
         if one is None or two is None:
             continue
@@ -118,7 +131,7 @@ def _parting(
             at,
             f"{name} {two:.9g} ± {allowed:.2g}",
             f"{name} {one:.9g}, {_times(abs(one - two), allowed / multiple)} the envelope away",
-            f"|{name} - {two:.9g}| ≤ {multiple:g} · {allowed / multiple:.3g}, the rounding noise of this run up to here",
+            f"|{name} - {two:.9g}| ≤ {multiple:g} · {allowed / multiple:.3g}, the rounding noise of this run so far",
             f"{name} of optimizer step {at} against {other}",
         )
     return None
@@ -127,6 +140,8 @@ def _parting(
 def _beside_reference(books: CellBooks) -> Finding | None:
     reference, replay = books.reference, books.replay
     if reference is None or replay is None:
+        return None
+    if books.contract.reduction[books.scenario.loss_protocol] is not reference.reduction:
         return None
     rows = tuple(tuple(item.rows for item in update.window) for update in books.observed.done)
     same = books.observed.optimizer_steps == len(reference.rows) == replay.updates and rows == reference.rows
@@ -139,7 +154,16 @@ def _beside_reference(books: CellBooks) -> Finding | None:
     ):
         if all(value is None for value in got) or all(value is None for value in want):
             continue
-        found = _parting(books, name, got, want, width, 2 * MULTIPLE, 0.0, "the reference, on the same rows in the same order")
+        found = _parting(
+            books,
+            name,
+            got,
+            want,
+            width,
+            2 * MULTIPLE,
+            0.0,
+            "the reference, on the same rows in the same order",
+        )
         if found is not None:
             return found
     return None

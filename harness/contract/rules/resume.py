@@ -33,7 +33,8 @@ def judge_resume(books: CellBooks) -> Findings:
                     formula=where,
                     event=got.event,
                     update=number,
-                    text=f"optimizer step {number}, {_part(number, resumption.resumed_at)}, parts from the uninterrupted run",
+                    text=f"optimizer step {number}, {_part(number, resumption.resumed_at)}, is another than in the "
+                    "uninterrupted run",
                 )
             ]
     if len(done) != len(whole):
@@ -72,11 +73,19 @@ def _difference(got: Update, want: UpdateDigest) -> tuple[str, str, str] | None:
         return "rows", _rows(want.rows), _rows(rows)
     if got.learning_rates != want.learning_rates:
         return "lr", ", ".join(map(repr, want.learning_rates)), ", ".join(map(repr, got.learning_rates))
-    pairs = [] if got.grad_norm is None or want.grad_norm is None else [("gradient norm", want.grad_norm, got.grad_norm)]
+    pairs = (
+        []
+        if got.grad_norm is None or want.grad_norm is None
+        else [("gradient norm", want.grad_norm, got.grad_norm)]
+    )
     if want.weights is not None:
         mine = got.weights or {}
-        pairs += [(f"weight of row {row}", weight, mine.get(row, 0.0)) for row, weight in want.weights.items()]
-        pairs += [(f"weight of row {row}", 0.0, weight) for row, weight in mine.items() if row not in want.weights]
+        pairs += [
+            (f"weight of row {row}", weight, mine.get(row, 0.0)) for row, weight in want.weights.items()
+        ]
+        pairs += [
+            (f"weight of row {row}", 0.0, weight) for row, weight in mine.items() if row not in want.weights
+        ]
     for what, due, found in pairs:
         if not abs(found - due) <= NORM * abs(due):
             return what, f"{due:.9g}", f"{found:.9g}"
@@ -88,4 +97,6 @@ def _rows(windows: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _part(number: int, resumed_at: int) -> str:
-    return "before the interruption" if number <= resumed_at else f"{number - resumed_at} after the resumption"
+    return (
+        "before the interruption" if number <= resumed_at else f"{number - resumed_at} after the resumption"
+    )

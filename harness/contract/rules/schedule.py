@@ -64,7 +64,7 @@ def judge_epoch(books: CellBooks) -> Findings:
         claims = [
             (entry.epoch, observed.done[entry.global_step - 1], None)
             for entry in claimed.log or ()
-            if entry.epoch is not None and 0 < (entry.global_step or 0) <= len(observed.done)
+            if entry.epoch is not None and entry.global_step is not None and 0 < entry.global_step <= len(observed.done)
         ]
     if claimed.epoch is not None:
         claims.append((claimed.epoch, observed.done[-1], None))

@@ -41,8 +41,8 @@ def judge_skip(books: CellBooks) -> Findings:
                     f"{number - update.index} suppressed",
                     event=update.event,
                     update=update.index,
-                    text=f"the schedule had advanced {update.schedule_position} times after {update.index - 1} optimizer "
-                    f"steps: it advances on suppressed attempts too",
+                    text=f"the schedule had advanced {update.schedule_position} times after {update.index - 1} "
+                    f"optimizer steps: it advances on suppressed attempts too",
                     value=update.schedule_position,
                     due=update.index - 1,
                 )

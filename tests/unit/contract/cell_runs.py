@@ -13,7 +13,15 @@ from stepaudit.harness.running.request import CellRequest
 from stepaudit.harness.subjects import resolve
 from stepaudit.scenarios import Scenario
 
-__all__ = ["NOT_OF_THE_TRACE_TIER", "books_of", "broken_rules", "freeze_heap", "holding", "run_cell", "unjudged_rules"]
+__all__ = [
+    "NOT_OF_THE_TRACE_TIER",
+    "books_of",
+    "broken_rules",
+    "freeze_heap",
+    "holding",
+    "run_cell",
+    "unjudged_rules",
+]
 
 
 NOT_OF_THE_TRACE_TIER = frozenset({"curve", "params", "ranks", "resume", "skip"})
@@ -56,7 +64,9 @@ def books_of(subject: str, scenario: Scenario) -> CellBooks:
 def broken_rules(books: CellBooks) -> dict[str, list]:
     """The findings of every rule that has some."""
     answers = {rule_id: rule.judge(books) for rule_id, rule in RULES.items()}
-    return {rule_id: found for rule_id, found in answers.items() if found and not isinstance(found, NotJudged)}
+    return {
+        rule_id: found for rule_id, found in answers.items() if found and not isinstance(found, NotJudged)
+    }
 
 
 def unjudged_rules(books: CellBooks) -> dict[str, str]:

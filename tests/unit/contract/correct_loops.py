@@ -28,7 +28,9 @@ class Loop:
         self.accum = args.gradient_accumulation_steps
         self.loader = self.make_loader()
         self.per_epoch = math.ceil(len(self.loader) / self.accum)
-        self.goal = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * self.per_epoch)
+        self.goal = (
+            args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * self.per_epoch)
+        )
         self.optimizer = self.make_optimizer()
         self.scheduler = self.make_scheduler()
         self.updates = self.tokens = self.passes = self.in_pass = self.micro_batches = 0
@@ -52,7 +54,10 @@ class Loop:
     def make_scheduler(self):
         args = self.args
         return get_scheduler(
-            args.lr_scheduler_type, self.optimizer, num_warmup_steps=args.warmup_steps, num_training_steps=self.goal
+            args.lr_scheduler_type,
+            self.optimizer,
+            num_warmup_steps=args.warmup_steps,
+            num_training_steps=self.goal,
         )
 
     def run(self):
@@ -432,7 +437,9 @@ class Hooked(Loop):
         super().backward(window)
         total = sum(tokens_of(batch) for batch in window)
         with torch.no_grad():
-            self.since_log[-1] = sum(self.model(**batch, num_items_in_batch=total).loss.item() for batch in window)
+            self.since_log[-1] = sum(
+                self.model(**batch, num_items_in_batch=total).loss.item() for batch in window
+            )
 
 
 def hooked(model, dataset, args):
@@ -466,7 +473,9 @@ class LambdaByHand(Loop):
         assert self.args.lr_scheduler_type == "linear"
 
         def factor(k):
-            return k / max(1, warmup) if k < warmup else max(0.0, 1 - (k - warmup) / max(1, self.goal - warmup))
+            return (
+                k / max(1, warmup) if k < warmup else max(0.0, 1 - (k - warmup) / max(1, self.goal - warmup))
+            )
 
         return torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 

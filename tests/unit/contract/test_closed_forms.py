@@ -107,9 +107,13 @@ def test_invariants(contract, scenario):
         assert (terms.T, terms.E, expected.optimizer_steps) == (0, 0, 0)
     if contract.windows is Windows.PER_EPOCH and terms.M:
         assert expected.optimizer_steps == terms.T
-        assert terms.E == expected.epochs_entered or not scenario.max_steps
+        assert expected.epochs_entered == terms.E or not scenario.max_steps
         for epoch in range(expected.micro_batches // terms.M):
-            inside = [size for size, end in zip(expected.windows, expected.epochs_after, strict=True) if epoch < end <= epoch + 1]
+            inside = [
+                size
+                for size, end in zip(expected.windows, expected.epochs_after, strict=True)
+                if epoch < end <= epoch + 1
+            ]
             assert sum(inside) == terms.M, "windows partition every complete epoch"
             assert len(inside) == terms.U
 
@@ -123,8 +127,23 @@ def test_columns_agree_with_the_scalar_form(contract, scenarios):
     for index, scenario in enumerate(scenarios):
         expected = expect(scenario, contract)
         terms = expected.terms
-        got = tuple(int(column[index]) for column in (predicted.M, predicted.U, predicted.T, predicted.optimizer_steps, predicted.micro_batches, predicted.epochs_entered))  # fmt: skip
-        want = (terms.M, terms.U, terms.T, expected.optimizer_steps, expected.micro_batches, expected.epochs_entered)
+        columns = (
+            predicted.M,
+            predicted.U,
+            predicted.T,
+            predicted.optimizer_steps,
+            predicted.micro_batches,
+            predicted.epochs_entered,
+        )
+        got = tuple(int(column[index]) for column in columns)
+        want = (
+            terms.M,
+            terms.U,
+            terms.T,
+            expected.optimizer_steps,
+            expected.micro_batches,
+            expected.epochs_entered,
+        )
         assert got == want, scenario.label
 
 
@@ -222,5 +241,5 @@ def test_the_founding_numbers():
 
 def test_unknown_contract_names_the_nearest():
     """A misspelt contract is told apart from a missing one."""
-    with pytest.raises(ScenarioError, match="did you mean 'hf-4.45'"):
+    with pytest.raises(ScenarioError, match=r"did you mean 'hf-4\.45'"):
         contract_named("hf-4.44")

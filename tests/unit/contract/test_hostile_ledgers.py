@@ -41,7 +41,9 @@ def ledgers(draw):
         if kind == "p":
             events.append(EpochBegan(epoch=draw(small)))
         elif kind == "F":
-            events.append(Fetched(rows=tuple(draw(st.lists(small, max_size=3))), epoch=draw(st.integers(-1, 3))))
+            events.append(
+                Fetched(rows=tuple(draw(st.lists(small, max_size=3))), epoch=draw(st.integers(-1, 3)))
+            )
         elif kind == "f":
             rows = draw(st.lists(small, max_size=3, unique=True))
             events.append(

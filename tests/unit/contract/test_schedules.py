@@ -14,13 +14,17 @@ from stepaudit.scenarios import LrSchedule, Scenario
 from transformers import get_scheduler
 
 
-def rates_of_transformers(schedule: LrSchedule, base: float, warmup: int, total: int, count: int) -> list[float]:
+def rates_of_transformers(
+    schedule: LrSchedule, base: float, warmup: int, total: int, count: int
+) -> list[float]:
     """The rate before each advance of a real scheduler, and after the last."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
     with warnings.catch_warnings():
         # the scheduler is advanced without an optimizer step on purpose
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-        scheduler = get_scheduler(schedule.value, optimizer, num_warmup_steps=warmup, num_training_steps=total)
+        scheduler = get_scheduler(
+            schedule.value, optimizer, num_warmup_steps=warmup, num_training_steps=total
+        )
         rates = [optimizer.param_groups[0]["lr"]]
         for _ in range(count):
             scheduler.step()
@@ -38,7 +42,14 @@ def divides_by_zero(schedule: LrSchedule, warmup: int, total: int, count: int) -
 @pytest.mark.parametrize("offset", ["none", "one", "half", "total-1", "total", "total+3"])
 def test_equal_to_transformers(schedule, total, offset):
     """Every position up to T and five beyond it, with warm-up from none to more than T."""
-    warmup = {"none": 0, "one": 1, "half": total // 2, "total-1": total - 1, "total": total, "total+3": total + 3}[offset]
+    warmup = {
+        "none": 0,
+        "one": 1,
+        "half": total // 2,
+        "total-1": total - 1,
+        "total": total,
+        "total+3": total + 3,
+    }[offset]
     count = total + 5
     if divides_by_zero(schedule, warmup, total, count):
         count = total - 1

@@ -56,7 +56,9 @@ CASES = {
         "a window of 1 micro-batch at the epoch's end", "2 micro-batches", "M % A = 5 % 2 = 1", update=3,
         event=OptimizerStep, also={"coverage"}, max_steps=6,
     ),
-    "row_twice_an_epoch": case("9 rows, each once an epoch", "2 times in epoch 2", "rows of an epoch = rows = 9", event=Forward),
+    "row_twice_an_epoch": case(
+        "9 rows, each once an epoch", "2 times in epoch 2", "rows of an epoch = rows = 9", event=Forward
+    ),
     "mean_of_means": case(
         "0.05 a label token", "1.42857 times what it should be", "1 / N = 1 / 20", update=2, event=OptimizerStep
     ),
@@ -64,7 +66,8 @@ CASES = {
         "0.0357143 a label token", "2 times what it should be", "1 / N = 1 / 28", update=1, event=OptimizerStep
     ),
     "short_window_under_scaled": case(
-        "0.25 a label token", "0.5 times what it should be", "1 / N = 1 / 4", update=3, event=OptimizerStep, lengths="equal"
+        "0.25 a label token", "0.5 times what it should be", "1 / N = 1 / 4", update=3, event=OptimizerStep,
+        lengths="equal",
     ),
     "zero_once_per_epoch": case(
         "only the 4 rows of the window in optimizer step 2", "4 more rows", "weight of a row outside the window = 0",
@@ -85,9 +88,12 @@ CASES = {
     "epoch_of_a_longer_loader": case(
         "epoch 0.4 after optimizer step 1", "epoch 0.333333", "e + micro_batches / M = 0 + 2 / 5", update=1
     ),
-    "logs_the_last_micro_batch": case("logged loss -1.375 at 1", "logged loss -1.5625", "Σ weight·token loss = -1.375", update=1),
+    "logs_the_last_micro_batch": case(
+        "logged loss -1.375 at 1", "logged loss -1.5625", "Σ weight·token loss = -1.375", update=1
+    ),
     "logs_the_next_rate": case(
-        "logged lr 0.01 at 1", "logged lr 0.0083333333", "logged lr = lr of optimizer step 1", update=1, event=OptimizerStep
+        "logged lr 0.01 at 1", "logged lr 0.0083333333", "logged lr = lr of optimizer step 1", update=1,
+        event=OptimizerStep,
     ),
     "logs_the_clipped_norm": case(
         "logged grad norm 0.5 at 1", "logged grad norm 0.05", "before clipping", update=1, event=OptimizerStep,
@@ -101,7 +107,8 @@ CASES = {
         save_steps=4, logging_steps=0,
     ),
     "no_last_evaluation": case(
-        "evaluation at 4, 6", "evaluation at 4", "every 4 optimizer steps and after the last: 4, 6", update=6, eval_steps=4
+        "evaluation at 4, 6", "evaluation at 4", "every 4 optimizer steps and after the last: 4, 6", update=6,
+        eval_steps=4,
     ),
     "clips_every_micro_batch": case(
         "one clip, of the gradient of all 2 micro-batches", "a clip after 1 of 2 micro-batches",

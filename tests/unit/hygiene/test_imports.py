@@ -25,11 +25,17 @@ main(sys.argv[1:])
 
 def _python(code: str, *arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-P", "-c", code, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-@pytest.mark.parametrize("module", ["stepaudit.harness.cli", "stepaudit.harness.subjects", "stepaudit.harness.contract"])
+@pytest.mark.parametrize(
+    "module", ["stepaudit.harness.cli", "stepaudit.harness.subjects", "stepaudit.harness.contract"]
+)
 def test_importing_it_imports_nothing_heavy(module, tmp_path):
     """A usage error is told in a fraction of a second."""
     code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
@@ -43,7 +49,18 @@ def recorded(tmp_path_factory):
     """The output directory of a run of two cells."""
     folder = tmp_path_factory.mktemp("recorded")
     code = "from stepaudit.harness.cli import main; main()"
-    arguments = ["run", "--subject", "plain", "--axis", "rows=5,6", "--no-reference", "--jobs", 1, "--out", folder / "out"]
+    arguments = [
+        "run",
+        "--subject",
+        "plain",
+        "--axis",
+        "rows=5,6",
+        "--no-reference",
+        "--jobs",
+        1,
+        "--out",
+        folder / "out",
+    ]
     done = _python(code, *arguments, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out"
@@ -68,7 +85,18 @@ def test_records_are_judged_and_shown_where_torch_is_not(command, recorded):
 
 def test_run_says_so_where_torch_is_not(tmp_path):
     """No traceback: one line that says what is missing, or cells that say why they were not judged."""
-    arguments = ["run", "--subject", "plain", "--axis", "rows=5", "--no-reference", "--jobs", 1, "--out", tmp_path / "o"]
+    arguments = [
+        "run",
+        "--subject",
+        "plain",
+        "--axis",
+        "rows=5",
+        "--no-reference",
+        "--jobs",
+        1,
+        "--out",
+        tmp_path / "o",
+    ]
     done = _python(WITHOUT_TORCH, *arguments, cwd=tmp_path)
     assert "Traceback" not in done.stderr
     assert done.returncode in {0, 2, 3}

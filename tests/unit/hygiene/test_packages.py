@@ -30,7 +30,9 @@ def test_the_package_list_is_the_folders_on_disk(root, setuptools_table):
 
 def test_every_folder_of_code_is_a_package(root):
     """Without `__init__.py` a folder becomes a namespace of its own, which tools of every kind treat differently."""
-    assert [str(folder) for folder in _code_folders(root) if not (root / folder / "__init__.py").is_file()] == []
+    assert [
+        str(folder) for folder in _code_folders(root) if not (root / folder / "__init__.py").is_file()
+    ] == []
 
 
 def test_the_namespace_has_no_folder(root):

@@ -44,7 +44,9 @@ def test_the_distribution_kernels_wins_in_a_worker(root, tmp_path, monkeypatch):
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "__init__.py").write_text("")
     (tmp_path / "kernels-0.18.5.dist-info").mkdir()
-    (tmp_path / "kernels-0.18.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: kernels\nVersion: 0.18.5\n")
+    (tmp_path / "kernels-0.18.5.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: kernels\nVersion: 0.18.5\n"
+    )
     (tmp_path / "peek.py").write_text(PEEK)
     monkeypatch.chdir(root)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

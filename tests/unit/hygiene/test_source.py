@@ -40,7 +40,14 @@ def test_the_bare_word_step_names_nothing(root):
 
 @pytest.mark.parametrize(
     "text",
-    ["step = 1", "def step(): ...", "def f(step): ...", "class A:\n  step: int", "x.step = 1", "import a as step"],
+    [
+        "step = 1",
+        "def step(): ...",
+        "def f(step): ...",
+        "class A:\n  step: int",
+        "x.step = 1",
+        "import a as step",
+    ],
 )
 def test_the_ban_sees_every_way_to_name_a_thing(text):
     """A rule that sees nothing passes for ever."""
@@ -77,7 +84,11 @@ def test_no_path_of_a_machine_is_in_the_tree(root):
 def _tracked(root):
     """Give every file that git knows or would add; without git, every text file of the folders."""
     done = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         return [path for folder in (*CODE, "tests", "design") for path in (root / folder).rglob("*.*")]

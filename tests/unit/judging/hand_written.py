@@ -32,7 +32,9 @@ PLAN = {
 }
 
 
-def record(updates: int, *, cell_id: str = "", subject: str = "loop", claims: Claims | None = None, **scenario) -> CellRecord:
+def record(
+    updates: int, *, cell_id: str = "", subject: str = "loop", claims: Claims | None = None, **scenario
+) -> CellRecord:
     """A cell that makes `updates` updates of one row each, whatever it was asked for."""
     asked = Scenario(**(PLAN | {"rows": 4, "max_steps": 4} | scenario))
     events = []
@@ -42,7 +44,13 @@ def record(updates: int, *, cell_id: str = "", subject: str = "loop", claims: Cl
             events.append(EpochBegan(epoch=epoch))
         events += [
             Forward(
-                micro_batch=number, rows=(row,), epoch=epoch, label_tokens=(4,), input_tokens=5, divisor=None, loss=-1.0
+                micro_batch=number,
+                rows=(row,),
+                epoch=epoch,
+                label_tokens=(4,),
+                input_tokens=5,
+                divisor=None,
+                loss=-1.0,
             ),
             Backward(micro_batch=number, scale=1.0),
             OptimizerStep(
@@ -106,7 +114,10 @@ def entry(path, **changes) -> KnownDeviation:
         "added": date(2026, 1, 1),
         "expires": date(2026, 6, 1),
     } | changes
-    lines = [f"{key} = {value.isoformat() if isinstance(value, date) else repr(value)}" for key, value in fields.items()]
+    lines = [
+        f"{key} = {value.isoformat() if isinstance(value, date) else repr(value)}"
+        for key, value in fields.items()
+    ]
     file = path / "known.toml"
     file.write_text("schema = 1\n[[known]]\n" + "\n".join(lines) + "\n", encoding="utf-8")
     (known,) = load_known(file)

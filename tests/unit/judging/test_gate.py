@@ -93,9 +93,14 @@ class TestClusters:
     def test_subjects_are_apart_and_several_findings_of_a_cell_are_one(self):
         """`plan` finds two wrong totals in one cell: one failing cell."""
         wrong = Claims(planned_steps={"state": 9, "bar": 8})
-        verdict = judged(record(4, cell_id="a", claims=wrong), record(4, cell_id="b", subject="other", claims=wrong))
+        verdict = judged(
+            record(4, cell_id="a", claims=wrong), record(4, cell_id="b", subject="other", claims=wrong)
+        )
         plans = [item for item in verdict.clusters if item.rule == "plan"]
-        assert [(item.subject, item.failing, item.judged) for item in plans] == [("loop", 1, 1), ("other", 1, 1)]
+        assert [(item.subject, item.failing, item.judged) for item in plans] == [
+            ("loop", 1, 1),
+            ("other", 1, 1),
+        ]
         assert len(verdict.cells[0].deviations) == 2
 
     def test_new_comes_before_known(self, tmp_path):
@@ -142,7 +147,10 @@ scenarios = st.fixed_dictionaries(
 )
 
 
-@given(fields=scenarios, subject=st.sampled_from(["hf", "unsloth-zoo@2026.10.5", "my trainer's.py:train", "a/b.py:f"]))
+@given(
+    fields=scenarios,
+    subject=st.sampled_from(["hf", "unsloth-zoo@2026.10.5", "my trainer's.py:train", "a/b.py:f"]),
+)
 def test_a_reproduce_line_means_the_same_scenario(fields, subject):
     """Split by the shell's rules and read by the axes' own parser, it gives the scenario and the subject back."""
     try:

@@ -10,7 +10,12 @@ from stepaudit.harness.judging.verdict import CellOutcome, Standing
 
 
 def standings(verdict):
-    return {deviation.standing for cell in verdict.cells for deviation in cell.deviations if deviation.rule == "target"}
+    return {
+        deviation.standing
+        for cell in verdict.cells
+        for deviation in cell.deviations
+        if deviation.rule == "target"
+    }
 
 
 def test_conforming_without_an_entry():

@@ -78,7 +78,9 @@ def test_two_windows():
 
 def test_a_suppressed_attempt_is_an_update_that_is_not_done():
     """It closes its window and has the number of the next update."""
-    account = account_of((forward(0, 0), backward(0), update(suppressed=True), forward(1, 1), backward(1), update()))
+    account = account_of(
+        (forward(0, 0), backward(0), update(suppressed=True), forward(1, 1), backward(1), update())
+    )
     assert (account.optimizer_steps, account.skipped_steps) == (1, 1)
     assert [item.index for item in account.updates] == [1, 1]
     assert account.windows == (1, 1)
@@ -96,7 +98,17 @@ def test_several_backwards_of_one_micro_batch():
 
 def test_forwards_without_backward_and_evaluations():
     """An evaluation forward is no micro-batch; evaluations stand at the updates done."""
-    account = account_of((forward(0, 0), forward(-1, 9), Evaluated(rows=1), forward(1, 1), backward(1), update(), Evaluated(rows=1)))
+    account = account_of(
+        (
+            forward(0, 0),
+            forward(-1, 9),
+            Evaluated(rows=1),
+            forward(1, 1),
+            backward(1),
+            update(),
+            Evaluated(rows=1),
+        )
+    )
     assert (account.micro_batches, account.forwards_without_backward) == (1, 1)
     assert account.evaluations == (0, 1)
 
@@ -104,7 +116,16 @@ def test_forwards_without_backward_and_evaluations():
 def test_what_is_zeroed_or_left_over_is_unstepped():
     """In the order in which it was computed; it belongs to no window."""
     account = account_of(
-        (forward(0, 0), backward(0), GradsZeroed(), forward(1, 1), backward(1), update(), forward(2, 2), backward(2))
+        (
+            forward(0, 0),
+            backward(0),
+            GradsZeroed(),
+            forward(1, 1),
+            backward(1),
+            update(),
+            forward(2, 2),
+            backward(2),
+        )
     )
     assert account.windows == (1,)
     assert [item.index for item in account.unstepped] == [0, 2]
@@ -113,10 +134,15 @@ def test_what_is_zeroed_or_left_over_is_unstepped():
 def test_clips_know_how_much_of_their_window_they_clipped():
     """The clip of the whole window is the update's; an earlier one is kept beside it."""
     early, whole = Clipped(max_norm=1.0, total_norm=2.0), Clipped(max_norm=1.0, total_norm=3.0)
-    account = account_of((forward(0, 0), backward(0), early, forward(1, 1), backward(1), whole, update(), update()))
+    account = account_of(
+        (forward(0, 0), backward(0), early, forward(1, 1), backward(1), whole, update(), update())
+    )
     first, second = account.updates
     assert first.clip == whole
-    assert [(point.clipped, point.micro_batches, point.event) for point in first.clips] == [(early, 1, 2), (whole, 2, 5)]
+    assert [(point.clipped, point.micro_batches, point.event) for point in first.clips] == [
+        (early, 1, 2),
+        (whole, 2, 5),
+    ]
     assert second.clip is None
 
 

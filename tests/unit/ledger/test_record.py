@@ -43,7 +43,9 @@ def same(left, right) -> bool:
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
     if dataclasses.is_dataclass(left):
-        return all(same(getattr(left, item.name), getattr(right, item.name)) for item in dataclasses.fields(left))
+        return all(
+            same(getattr(left, item.name), getattr(right, item.name)) for item in dataclasses.fields(left)
+        )
     return left == right
 
 
@@ -96,7 +98,9 @@ def test_every_event_round_trips(kind, number):
 @pytest.mark.parametrize("number", FLOATS, ids=repr)
 def test_claims_round_trip(number):
     """Claims and log entries, hostile floats and integers that stay integers."""
-    entry = LogEntry(global_step=3, epoch=number, loss=number, learning_rate=number, grad_norm=number, input_tokens=1)
+    entry = LogEntry(
+        global_step=3, epoch=number, loss=number, learning_rate=number, grad_norm=number, input_tokens=1
+    )
     claims = Claims(
         global_step=1,
         epoch=number,
@@ -133,11 +137,17 @@ def test_every_dump_root_is_covered():
     assert exported <= set(ROOTS)
 
 
-@given(text=st.text(), number=st.floats(), weights=st.dictionaries(st.integers(0, 2**53), st.floats(), max_size=5))
+@given(
+    text=st.text(),
+    number=st.floats(),
+    weights=st.dictionaries(st.integers(0, 2**53), st.floats(), max_size=5),
+)
 @settings(deadline=None)
 def test_drawn_values(text, number, weights):
     """Arbitrary text (lone surrogates included) and floats."""
-    event = ledger.OptimizerStep(learning_rates=(number,), grad_norm=number, weights=weights, suppressed=False)
+    event = ledger.OptimizerStep(
+        learning_rates=(number,), grad_norm=number, weights=weights, suppressed=False
+    )
     item = record(subject=text, output=text, events=(event,))
     assert same(round_trip(item), item)
 

@@ -1,8 +1,26 @@
-"""The helpers beside the tests are importable by name."""
+"""Helpers of this folder are importable here; a Trainer's cells are quick once the imports are frozen."""
 
-from __future__ import annotations
-
+import gc
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+import pytest
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.append(HERE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frozen_heap():
+    """`Trainer.train` collects garbage, and most of the heap is imports."""
+    import accelerate  # noqa: F401
+    import hypothesis  # noqa: F401  # else its plugin does so at the end, and finds its referrers frozen
+    import peft  # noqa: F401
+    import transformers.trainer  # noqa: F401
+    from stepaudit.harness.subjects import hf_arguments, loop_parts  # noqa: F401
+    from stepaudit.harness.training import loop  # noqa: F401
+    from stepaudit.harness.workloads import numeric  # noqa: F401
+
+    gc.collect()
+    gc.freeze()

@@ -56,7 +56,10 @@ FAULTS = {
     "begins the epoch again": (lambda journal, place: place.update(done=0), "rows"),
     "draws another order": (lambda journal, place: place.update(order=torch.Generator().get_state()), "rows"),
     "forgets the schedule": (lambda journal, place: _restart(journal._parts["schedule"]), "lr"),
-    "counts an update twice": (lambda journal, place: setattr(journal, "updates", journal.updates + 1), "optimizer steps"),
+    "counts an update twice": (
+        lambda journal, place: setattr(journal, "updates", journal.updates + 1),
+        "optimizer steps",
+    ),
 }
 
 

@@ -49,14 +49,16 @@ def attributes_of_torch() -> dict:
 
 
 def hooks_of(module) -> dict:
-    return {name: dict(value) for name, value in vars(module).items() if "hooks" in name and hasattr(value, "items")}
+    return {
+        name: dict(value)
+        for name, value in vars(module).items()
+        if "hooks" in name and hasattr(value, "items")
+    }
 
 
 @pytest.fixture
 def everything_imported():
     """Imports that add optimizers, schedulers and loaders of their own."""
-    import accelerate.data_loader
-    import accelerate.optimizer
     import transformers.optimization
     import transformers.trainer  # noqa: F401
 
@@ -65,11 +67,11 @@ def everything_imported():
         torch.optim.SGD(seen.model.parameters(), lr=0.1)
 
 
-class Failure(Exception):
+class FailureError(Exception):
     pass
 
 
-@pytest.mark.parametrize("ending", [None, Failure, KeyboardInterrupt])
+@pytest.mark.parametrize("ending", [None, FailureError, KeyboardInterrupt])
 @pytest.mark.usefixtures("everything_imported")
 def test_torch_is_as_it_was(ending):
     """Class dictionaries, module attributes, global hooks and the model's hooks are the same objects afterwards."""
@@ -84,7 +86,7 @@ def test_torch_is_as_it_was(ending):
             optimizer.step()
             if ending is not None:
                 raise ending
-    except (Failure, KeyboardInterrupt):
+    except (FailureError, KeyboardInterrupt):
         pass
     assert during != before, "the comparison sees what the probes do"
     assert attributes_of_torch() == before

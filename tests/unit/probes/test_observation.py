@@ -32,7 +32,9 @@ class TestSchedulers:
     BUILDERS = {  # noqa: RUF012
         "lambda": lambda opt: lr_scheduler.LambdaLR(opt, lambda k: 0.5**k),
         "step": lambda opt: lr_scheduler.StepLR(opt, 2),
-        "one cycle": lambda opt: lr_scheduler.OneCycleLR(opt, max_lr=1.0, total_steps=20, cycle_momentum=False),
+        "one cycle": lambda opt: lr_scheduler.OneCycleLR(
+            opt, max_lr=1.0, total_steps=20, cycle_momentum=False
+        ),
         "restarts": lambda opt: lr_scheduler.CosineAnnealingWarmRestarts(opt, 3),
         "sequential": lambda opt: lr_scheduler.SequentialLR(
             opt, [lr_scheduler.ConstantLR(opt), lr_scheduler.ExponentialLR(opt, 0.9)], milestones=[2]
@@ -104,7 +106,9 @@ class TestGradScaler:
         assert torch.equal(before[1], after), "the suppressed update changed nothing"
         assert (seen.account.optimizer_steps, seen.account.skipped_steps) == (1, 1)
         assert attempts[0].weights == pytest.approx({0: 1 / 8, 1: 1 / 8}, rel=1e-12)
-        assert attempts[0].grad_norm == pytest.approx((2 * 0.25) ** 0.5, rel=1e-12) or attempts[0].grad_norm > 0
+        assert (
+            attempts[0].grad_norm == pytest.approx((2 * 0.25) ** 0.5, rel=1e-12) or attempts[0].grad_norm > 0
+        )
 
     def test_unscaled_before_a_clip(self):
         """Weights are those of the unscaled gradient."""
@@ -154,7 +158,11 @@ class TestOptimizers:
         """`step(closure=...)` is the same."""
         with watching() as seen:
             optimizer = sgd(seen)
-            optimizer.step(closure=lambda: seen.model(**seen.batch(4)).loss.backward())
+
+            def closure():
+                seen.model(**seen.batch(4)).loss.backward()
+
+            optimizer.step(closure=closure)
         assert seen.of(OptimizerStep)[0].weights == {4: 0.25}
 
     def test_lbfgs_counts_its_last_evaluation(self):
@@ -176,7 +184,8 @@ class TestOptimizers:
         """One rate a group."""
         with watching() as seen:
             optimizer = torch.optim.SGD(
-                [{"params": [seen.model.rows]}, {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.5}], lr=0.1
+                [{"params": [seen.model.rows]}, {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.5}],
+                lr=0.1,
             )
             seen.model(**seen.batch(0)).loss.backward()
             optimizer.step()

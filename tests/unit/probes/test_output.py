@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from stepaudit.harness.probes import planned_from_output
 
 
-@pytest.mark.parametrize("settings", [{}, {"ncols": 60}, {"ascii": True}, {"desc": "Training"}, {"unit": "it"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"ncols": 60}, {"ascii": True}, {"desc": "Training"}, {"unit": "it"}]
+)
 @pytest.mark.parametrize("total", [1, 350, 12_345])
 def test_a_real_bar(settings, total):
     """What tqdm draws, carriage returns included."""
@@ -25,7 +27,7 @@ def test_a_real_bar(settings, total):
 @pytest.mark.parametrize(
     ("text", "total"),
     [
-        ("O^O/ \\_/ \\    Batch size per device = 4 | Gradient accumulation steps = 4\n\\ /  Total batch size = 16 | Total steps = 350", 350),
+        ("O^O/ \\_/ \\    Gradient accumulation steps = 4\n\\ /  Total batch size = 16 | Total steps = 350", 350),
         ("***** Running training *****\n  Num examples = 16\n  Total optimization steps = 1,000\n", 1000),
         ("  Total optimisation steps: 7", 7),
         ("\x1b[1mTotal steps = \x1b[32m42\x1b[0m", 42),
@@ -49,7 +51,9 @@ def test_arbitrary_text_never_raises(text):
     assert all(type(total) is int for total in planned.values())
 
 
-@pytest.mark.parametrize("text", ["Total steps = ,", "Total steps = ,,,\n| 3/350 [", f"Total steps = {'9' * 5000}", "| 1/٣ ["])
+@pytest.mark.parametrize(
+    "text", ["Total steps = ,", "Total steps = ,,,\n| 3/350 [", f"Total steps = {'9' * 5000}", "| 1/٣ ["]
+)
 def test_hostile_numbers(text):
     """Commas without digits, numbers beyond Python's limit, digits of other scripts: no claim, no exception."""
     planned_from_output(text)

@@ -43,7 +43,9 @@ class Watched:
 def watching(**scenario):
     """Attach all probes while the block runs; afterwards the ledger is in `events`."""
     recorder = Recorder()
-    workload = TraceWorkload(Scenario(**({"rows": 8, "lengths": "equal"} | scenario)), recorder.fetched, recorder.began_pass)
+    workload = TraceWorkload(
+        Scenario(**({"rows": 8, "lengths": "equal"} | scenario)), recorder.fetched, recorder.began_pass
+    )
     seen = Watched(recorder, workload)
     workload.model.train()
     with watch(recorder, workload.model, workload.train_dataset, workload):

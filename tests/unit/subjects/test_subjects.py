@@ -10,6 +10,7 @@ from stepaudit.harness.subjects import REFERENCE, Subject, SubjectError, resolve
 from stepaudit.harness.subjects.own import LoopArguments, OwnLoop
 from stepaudit.scenarios import Scenario
 
+ALL_WARM_UP = {"rows": 4, "lr_schedule": "polynomial", "warmup_steps": 2}
 BUILT_IN = ("hf", "plain", "accelerate", "unsloth-zoo@2026.10.5")
 
 
@@ -50,7 +51,7 @@ class TestRegistry:
     [
         *((name, {"ranks": 2}, "ranks > 1") for name in BUILT_IN),
         *((name, {"precision": "bf16"}, "precision bf16") for name in BUILT_IN),
-        *((name, {"rows": 4, "lr_schedule": "polynomial", "warmup_steps": 2}, "warmup_steps = T = 2") for name in BUILT_IN),
+        *((name, ALL_WARM_UP, "warmup_steps = T = 2") for name in BUILT_IN),
         ("plain", {"loss_protocol": "overridden"}, "takes its loss from the model"),
         ("accelerate", {"loss_protocol": "overridden"}, "takes its loss from the model"),
         ("hf", {"rows": 1, "drop_last": True}, "loader of length 0"),
@@ -131,7 +132,13 @@ class TestOwnLoop:
 
     @pytest.mark.parametrize(
         "result",
-        ["{'global_step': 'seven'}", "{'global_step': float('nan')}", "{'global_step': float('inf')}", "{'log_history': 3}", "{'global_step': []}"],
+        [
+            "{'global_step': 'seven'}",
+            "{'global_step': float('nan')}",
+            "{'global_step': float('inf')}",
+            "{'log_history': 3}",
+            "{'global_step': []}",
+        ],
     )
     def test_hostile_claims_are_the_cells_error(self, tmp_path, result):
         """Whatever is returned instead of a number or a list: an error of this cell that names the claim."""
@@ -145,11 +152,15 @@ class TestOwnLoop:
         assert record.claims.global_step is None
         assert "did you mean 'global_step'" in capfd.readouterr().out + record.output
 
-    @pytest.mark.parametrize("number", ["numpy.float64(1.0)", "torch.tensor(1.0)", "numpy.int64(1)", "numpy.float32(1)"])
+    @pytest.mark.parametrize(
+        "number", ["numpy.float64(1.0)", "torch.tensor(1.0)", "numpy.int64(1)", "numpy.float32(1)"]
+    )
     def test_numbers_of_numpy_and_torch(self, tmp_path, number):
         """They are Python's own in the record, which is written."""
         source = "import numpy\n" + GOOD
-        record = run_cell(loop(tmp_path, f"{{'epoch': {number}, 'global_step': {number}}}", source), Scenario(rows=4))
+        record = run_cell(
+            loop(tmp_path, f"{{'epoch': {number}, 'global_step': {number}}}", source), Scenario(rows=4)
+        )
         assert record.error is None
         assert type(record.claims.epoch) in (int, float)
         assert type(record.claims.global_step) is int
