@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 import statistics
 import sys
 import time
@@ -27,7 +28,7 @@ INFERENCE_LIMIT_S, INTERACTION_LIMIT_S = 10.0, 5.0
 Numbers = dict[str, int]
 
 
-def overrun_floored(scenario: Scenario, n: Numbers) -> int:
+def overrun_floored(_: Scenario, n: Numbers) -> int:
     """The loop of the founding case: epochs from floored updates, only the inner loop is left."""
     return n["T_floor"] + (n["E_floor"] - math.ceil(n["T_floor"] / n["U"])) * n["U"]
 
@@ -39,7 +40,7 @@ def overrun_rows(scenario: Scenario, n: Numbers) -> int:
     return n["T"] + (math.ceil(n["G"] * n["T"] / n["rows"]) - n["E"]) * n["U"]
 
 
-def short_windows_lost(scenario: Scenario, n: Numbers) -> int:
+def short_windows_lost(_: Scenario, n: Numbers) -> int:
     """Short windows are never stepped."""
     return n["E"] * (n["M"] // n["A"])
 
@@ -51,7 +52,7 @@ def rounded_down(scenario: Scenario, n: Numbers) -> int:
 
 def noise(scenario: Scenario, n: Numbers) -> int:
     """No formula at all: the search goes to its end."""
-    return n["T"] + hash((scenario.rows, scenario.grad_accum, scenario.max_steps)) % 5
+    return n["T"] + random.Random(scenario.label).randrange(5)
 
 
 FIGURES: tuple[Callable[[Scenario, Numbers], int], ...] = (

@@ -44,7 +44,7 @@ TARGETS = ("harness/contract", "harness/judging", "harness/ledger/account.py")
 #: A mutant that takes longer than this hangs: it is killed.
 MOST_SECONDS = 60
 #: Seconds after which a cell is given up while the corpus is made (it would be an error in a sweep).
-LONGEST_CELL = 20
+LONGEST_CELL = 90
 #: A larger record (a run that was stopped) is left out of the corpus: what it shows, smaller ones show too.
 MOST_CHARACTERS = 200_000
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -288,21 +288,16 @@ def put_at_import(mutant: Mutant) -> None:
 
 def record_corpus(path: Path, seed: int) -> None:
     """Run the cells once and keep their records, a JSON line each."""
-    import tempfile
-
-    from stepaudit.harness.ledger import Outcome, record_to_json
-    from stepaudit.harness.running.cell import execute
+    from stepaudit.harness.ledger import Outcome
     from stepaudit.harness.running.request import CellRequest
     from stepaudit.harness.subjects import resolve
+    import torch  # noqa: F401 - once, not in every child
+    import transformers  # noqa: F401
+    from stepaudit.harness.running import cell  # noqa: F401
     from stepaudit.scenarios import ModelKind, Scenario, Tier
     from stepaudit.scenarios.faults import FAULTS, UNUSUAL
     from stepaudit.scenarios.suites import load_suite
 
-    def give_up(number: int, frame: Any) -> None:
-        del number, frame
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, give_up)
     draw = random.Random(seed)
     suite = [*load_suite("default").scenarios, *load_suite("boundary").scenarios]
     traced = [
@@ -336,24 +331,30 @@ def record_corpus(path: Path, seed: int) -> None:
                 cell_id=hashlib.sha256(f"{name} {scenario.label}".encode()).hexdigest(), scenario=scenario, subject=name,
                 contract=subject.contract, versions={"torch": "2.13.0", "transformers": "5.0.0"}, device="cpu", timeout_s=120.0,
             )  # fmt: skip
-            signal.alarm(LONGEST_CELL)
-            try:
-                with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
-                    record = execute(request, Path(scratch))
-            except TimeoutError:
-                errors[f"{name}: {scenario.label}: longer than {LONGEST_CELL} s"] += 1
+            # A child for each: what one cell takes in memory, the next one shall have too.
+            text = child(lambda request=request: _recorded(request), most=LONGEST_CELL)
+            if not text.startswith("{"):
+                errors[f"{name}: {scenario.label}: {text}"] += 1
                 continue
-            finally:
-                signal.alarm(0)
-            if record.outcome is Outcome.ERROR:
-                errors[f"{name}: {record.error.message if record.error else ''}"] += 1
-            text = record_to_json(record)
+            if json.loads(text)["outcome"] == Outcome.ERROR:
+                errors[f"{name}: {json.loads(text)['error']['message']}"] += 1
             if len(text) <= MOST_CHARACTERS:
                 file.write(text + "\n")
                 count += 1
     file.close()
     path.with_suffix(".part").rename(path)
     print(f"recorded {count} cells; {sum(errors.values())} ended with an error: {dict(errors.most_common(5))}")
+
+
+def _recorded(request: Any) -> str:
+    """Run one cell and return its record as JSON."""
+    import tempfile
+
+    from stepaudit.harness.ledger import record_to_json
+    from stepaudit.harness.running.cell import execute
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return record_to_json(execute(request, Path(scratch)))
 
 
 def read_corpus(path: Path) -> list[str]:
@@ -535,7 +536,8 @@ def child(action: Callable[[], str], most: float = MOST_SECONDS) -> str:
             said = action()
         except BaseException as error:  # noqa: BLE001
             said = f"raises {type(error).__name__}"
-        os.write(writing, said.encode()[:4000])
+        with os.fdopen(writing, "wb") as file:
+            file.write(said.encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ def separating_conditions(quantities: Quantities) -> tuple[list[Condition], NDAr
         *_relations(),
     ]
     everything += [_negated(item) for item in (*_asked(), *_relations())]
+    has_ranks = bool((quantities.columns["R"] > 1).any())
     seen: set[bytes] = set()
     kept: list[Condition] = []
     masks: list[Mask] = []
@@ -106,9 +107,14 @@ def separating_conditions(quantities: Quantities) -> tuple[list[Condition], NDAr
         packed = np.packbits(mask).tobytes()
         if mask.any() and not mask.all() and packed not in seen:
             seen.add(packed)
-            kept.append(condition)
+            kept.append(condition if has_ranks else _without_ranks(condition))
             masks.append(mask)
     return kept, np.array(masks, dtype=np.bool_).reshape(len(kept), len(quantities))
+
+
+def _without_ranks(condition: Condition) -> Condition:
+    """Return the condition in the words of runs on one rank."""
+    return replace(condition, text=condition.text.replace("(B·A·R)", "(B·A)").replace("(B·R)", "B"))
 
 
 def _asked() -> list[Condition]:

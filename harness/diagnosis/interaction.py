@@ -169,7 +169,6 @@ class _Search:
 
     def _purest(self, uncovered: int) -> tuple[_Atom, ...] | None:
         """Return the conjunction without passing cells that covers most of what is uncovered, the shortest such."""
-
         count, passing = uncovered.bit_count(), max(self._passing.bit_count(), 1)
 
         def purity(chosen: tuple[_Atom, ...]) -> float:

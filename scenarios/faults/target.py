@@ -94,7 +94,8 @@ class MaxStepsCappedByEpochs(Loop):
 
     def target(self) -> int:
         """The smaller of both."""
-        return min(super().target(), math.ceil(self.epochs * self.U))
+        by_epochs: int = math.ceil(self.epochs * self.U)
+        return min(super().target(), by_epochs)
 
 
 @fault("target", Family.TARGET, "litgpt #79")
