@@ -43,7 +43,7 @@ TODAY = date(2030, 1, 1)
 TARGETS = ("harness/contract", "harness/judging", "harness/ledger/account.py")
 #: A mutant that takes longer than this hangs: it is killed.
 MOST_SECONDS = 60
-#: Seconds after which a cell is given up while the corpus is made (it would be an error in a sweep).
+#: Seconds after which a cell of a real model is given up while the corpus is made.
 LONGEST_CELL = 90
 #: A larger record (a run that was stopped) is left out of the corpus: what it shows, smaller ones show too.
 MOST_CHARACTERS = 200_000
@@ -291,10 +291,7 @@ def record_corpus(path: Path, seed: int) -> None:
     from stepaudit.harness.ledger import Outcome
     from stepaudit.harness.running.request import CellRequest
     from stepaudit.harness.subjects import resolve
-    import torch  # noqa: F401 - once, not in every child
-    import transformers  # noqa: F401
-    from stepaudit.harness.running import cell  # noqa: F401
-    from stepaudit.scenarios import ModelKind, Scenario, Tier
+    from stepaudit.scenarios import ModelKind, Precision, Scenario, Tier
     from stepaudit.scenarios.faults import FAULTS, UNUSUAL
     from stepaudit.scenarios.suites import load_suite
 
@@ -307,22 +304,29 @@ def record_corpus(path: Path, seed: int) -> None:
     ]
     seeded = [(f"fault@{name}", 5) for name in FAULTS] + [(f"unusual@{name}", 3) for name in UNUSUAL]
     asked = [
-        *seeded, ("hf", 90), ("accelerate", 20), ("plain", 20), ("hf-numeric", 4),
+        *seeded, ("hf", 90), ("accelerate", 20), ("plain", 20), ("hf-numeric", 9), ("hf-resumed", 6), ("fused-resumed", 4), ("plain-numeric", 3),
         *((f"{kind}-numeric", 1) for kind in ("fault@mean-of-means", "fault@never-zeroes", "fault@logs-sum", "unusual@scales-the-mean")),
     ]  # fmt: skip
     errors: Counter[str] = Counter()
     count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     file = gzip.open(path.with_suffix(".part"), "wt", encoding="utf-8", compresslevel=3)
-    subjects = {name: resolve(name.removesuffix("-numeric")) for name, _ in asked}  # a wrong name is told at once
+    subjects = {name: resolve(name.removesuffix("-numeric").removesuffix("-resumed")) for name, _ in asked}  # a wrong name is told at once
     for wanted, most in asked:
-        name = wanted.removesuffix("-numeric")
+        name = wanted.removesuffix("-numeric").removesuffix("-resumed")
         subject = subjects[wanted]
-        if wanted != name:
-            base = Scenario(rows=7, grad_accum=2, max_steps=None, epochs=2, logging_steps=1, model=ModelKind.LLAMA, tier=Tier.NUMERIC)  # fmt: skip
+        if wanted.endswith("-resumed"):
+            pool = [
+                Scenario(rows=rows, grad_accum=2, max_steps=None, epochs=2, save_steps=1, resume_at=at, logging_steps=1)
+                for rows in (7, 9, 12)
+                for at in (1, 3)
+            ]
+        elif wanted != name:
+            base = Scenario(rows=7, grad_accum=2, max_steps=None, epochs=2, logging_steps=1, model=ModelKind.TINY_LLAMA, tier=Tier.NUMERIC)  # fmt: skip
             from dataclasses import replace
 
             pool = [replace(base, rows=rows, max_grad_norm=norm) for rows in (7, 9, 12) for norm in (0.0, 0.5)]
+            pool += [replace(base, rows=9, precision=precision) for precision in Precision]
         else:
             pool = [scenario for scenario in traced if subject.supports(scenario) is None]
         pool = [scenario for scenario in pool if subject.supports(scenario) is None]
@@ -331,8 +335,10 @@ def record_corpus(path: Path, seed: int) -> None:
                 cell_id=hashlib.sha256(f"{name} {scenario.label}".encode()).hexdigest(), scenario=scenario, subject=name,
                 contract=subject.contract, versions={"torch": "2.13.0", "transformers": "5.0.0"}, device="cpu", timeout_s=120.0,
             )  # fmt: skip
-            # A child for each: what one cell takes in memory, the next one shall have too.
-            text = child(lambda request=request: _recorded(request), most=LONGEST_CELL)
+            if scenario.model is ModelKind.TRACER:
+                text = _recorded(request)
+            else:  # what one cell takes in memory, the next one shall have too
+                text = child(lambda request=request: _recorded(request), most=LONGEST_CELL)
             if not text.startswith("{"):
                 errors[f"{name}: {scenario.label}: {text}"] += 1
                 continue

@@ -1,0 +1,1 @@
+"""Runs and judges: ledger, contract, workloads, probes, subjects, training, judging, diagnosis, running, cli."""

@@ -82,7 +82,9 @@ def _tell(judged: Judged) -> None:
         head = f"{verdict.subject} on {verdict.label}"
         pytest.fail("\n".join([head, *(deviation_text(item) for item in open_ones)]), pytrace=False)
     if judged.stale:
-        pytest.fail(f"known deviation {', '.join(judged.stale)} covers this cell, which now conforms", pytrace=False)
+        pytest.fail(
+            f"known deviation {', '.join(judged.stale)} covers this cell, which now conforms", pytrace=False
+        )
     if verdict.deviations:
         pytest.xfail(", ".join(f"{item.rule}: {item.known_id}" for item in verdict.deviations))
 

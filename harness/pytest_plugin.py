@@ -45,8 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and refuse a file of known deviations that cannot be read."""
-    config.addinivalue_line("markers", "scenarios(suite, select=None): audit every scenario of a suite, one test each")
-    config.addinivalue_line("markers", "gpu: needs a CUDA device; skipped without one, failed under --require-gpu")
+    config.addinivalue_line(
+        "markers", "scenarios(suite, select=None): audit every scenario of a suite, one test each"
+    )
+    config.addinivalue_line(
+        "markers", "gpu: needs a CUDA device; skipped without one, failed under --require-gpu"
+    )
     if known := config.getoption("--stepaudit-known"):
         _usage(lambda: _known(known))
 
@@ -61,7 +65,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             f'{metafunc.definition.nodeid}: the audit fixture needs @pytest.mark.scenarios("SUITE")'
         )
     chosen = _usage(lambda: _scenarios(*marker.args, **marker.kwargs))
-    metafunc.parametrize("audit", chosen, ids=[item.label.replace(" ", ",") for item in chosen], indirect=True)
+    metafunc.parametrize(
+        "audit", chosen, ids=[item.label.replace(" ", ",") for item in chosen], indirect=True
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -89,7 +95,9 @@ def audit(request: pytest.FixtureRequest, tmp_path: Path) -> Audit:
     def run(train: Callable[..., Any]) -> CellVerdict:
         from .audited import audit_function
 
-        return audit_function(train, scenario, scratch=tmp_path, known=_known(known) if known else (), report=report)
+        return audit_function(
+            train, scenario, scratch=tmp_path, known=_known(known) if known else (), report=report
+        )
 
     return run
 

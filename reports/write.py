@@ -77,7 +77,8 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
     replays = [envelopes_figure(replayed)] if replayed else []
     replays += [overlay_figure(item, number) for number, item in enumerate(overlays(replayed), start=1)]
     paths += _write_figures(
-        out_dir / "figures", [item for item in (steps, overall, *losses.values(), *replays) if item is not None]
+        out_dir / "figures",
+        [item for item in (steps, overall, *losses.values(), *replays) if item is not None],
     )
     page = page_text(verdict, exhibits=exhibits, steps=steps, losses=losses, replays=replays)
     paths.append(write_atomically(out_dir / "report.html", page))

@@ -87,6 +87,7 @@ def default_sections() -> Iterator[Section]:
     )
     yield Section(title="clipping and cadences", scenarios=tuple(_clipping_and_cadences()))
     yield Section(title="odd accumulations", scenarios=tuple(_odd()))
+    yield Section(title="interrupted and resumed", scenarios=tuple(_resumed()))
     yield Section(title="longer runs", scenarios=tuple(_longer()))
 
 
@@ -125,6 +126,15 @@ def _clipping_and_cadences() -> Iterator[Scenario]:
 def _odd() -> Iterator[Scenario]:
     for (rows, batch, accumulation), epochs in product(((13, 2, 3), (8, 1, 5), (21, 1, 7)), (1.0, 2.0)):
         yield Scenario(rows=rows, per_device_batch_size=batch, grad_accum=accumulation, epochs=epochs)
+
+
+def _resumed() -> Iterator[Scenario]:
+    """Yield interruptions inside the first and the second pass, at the end of a pass, and after a checkpoint."""
+    base = Scenario(rows=13, grad_accum=2, epochs=3.0)
+    for resume_at in (1, 3, 4, 6):
+        yield base.with_(resume_at=resume_at)
+    yield base.with_(resume_at=7, save_steps=3)
+    yield base.with_(resume_at=2, lr_schedule=LrSchedule.COSINE, warmup_steps=2, optimizer="adamw_torch")
 
 
 def _longer() -> Iterator[Scenario]:

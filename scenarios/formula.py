@@ -96,8 +96,9 @@ class Formula:
 
 
 def parse_formula(text: str) -> Formula:
-    """Return the formula: names, numbers, + - * / // %, parentheses, ceil, floor, max, min; as a condition also
-    == != < <= > >=, `and`, `or`, whose value is 1 or 0.
+    """Return the formula: names, numbers, + - * / // %, parentheses, ceil, floor, max, min.
+
+    As a condition also == != < <= > >=, `and`, `or`, whose value is 1 or 0.
 
     Raises:
         ScenarioError: anything else; an unknown name comes with the nearest valid one.

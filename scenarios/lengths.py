@@ -23,5 +23,5 @@ def longest(lengths: LengthProfile) -> int:
 
 
 def row_length(scenario: Scenario) -> int:
-    """Positions of every row of the tracer's dataset, padding included (one more than the longest row's label tokens)."""
+    """Positions of every row of the tracer's dataset, padding included (label tokens of the longest, and one)."""
     return longest(scenario.lengths) + 1

@@ -205,7 +205,7 @@ class Scenario:
 
     @property
     def label(self) -> str:
-        """A short text for people, e.g. `rows=5590 B=4 A=4 max_steps=350`; the rest only where it is not the default."""
+        """A short text for people, e.g. `rows=5590 B=4 A=4 max_steps=350`; the rest where it is not the default."""
         head = f"rows={self.rows} B={self.per_device_batch_size} A={self.grad_accum}"
         head += f" max_steps={self.max_steps}" if self.max_steps is not None else f" epochs={self.epochs:g}"
         rest = self.differences()

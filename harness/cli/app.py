@@ -55,7 +55,9 @@ def _code(arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except (CycloptsError, ScenarioError, SubjectError, StoreError, PoolError, ManifestError) as error:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"stepaudit: {_line(error)}")
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
+            f"stepaudit: {_line(error)}"
+        )
         return ExitCode.USAGE
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""

@@ -20,7 +20,18 @@ from ..subjects import subject_names
 
 __all__ = ["doctor"]
 
-_PACKAGES = ("stepaudit", "torch", "transformers", "accelerate", "triton", "peft", "trl", "lightning", "pandas", "pydantic")
+_PACKAGES = (
+    "stepaudit",
+    "torch",
+    "transformers",
+    "accelerate",
+    "triton",
+    "peft",
+    "trl",
+    "lightning",
+    "pandas",
+    "pydantic",
+)
 
 
 def doctor(topic: str = "environment", /) -> int:

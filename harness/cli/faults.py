@@ -61,7 +61,9 @@ def faults(
         for scenario in scenarios
         if subject.supports(scenario) is None
     ]
-    options = SweepOptions(fresh_fraction=0.0) if jobs is None else SweepOptions(fresh_fraction=0.0, workers=jobs)
+    options = (
+        SweepOptions(fresh_fraction=0.0) if jobs is None else SweepOptions(fresh_fraction=0.0, workers=jobs)
+    )
     out.mkdir(parents=True, exist_ok=True)
 
     from ...reports.progress import SweepProgress

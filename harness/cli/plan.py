@@ -130,12 +130,13 @@ def _tier_named(tier: str | None) -> Tier | None:
 
 
 def _in_tier(suite: Suite, tier: Tier | None) -> Suite:
-    """Return the suite with every scenario in this tier; a model that does not go with it gives way to one that does."""
+    """Return the suite with every scenario in this tier; a model of another tier gives way."""
     if tier is None:
         return suite
     fitting = _MODELS[tier]
     scenarios, _ = distinct(
-        item.with_(tier=tier, model=item.model if item.model in fitting else fitting[0]) for item in suite.scenarios
+        item.with_(tier=tier, model=item.model if item.model in fitting else fitting[0])
+        for item in suite.scenarios
     )
     axes = tuple(axis for axis in suite.axes if axis.name not in {"tier", "model"})
     return replace(suite, scenarios=scenarios, axes=axes)
@@ -145,7 +146,9 @@ def _selected(suite: Suite, select: str) -> Suite:
     selection = parse_selection(select, SCENARIO_VOCABULARY)
     kept = tuple(item for item in suite.scenarios if selection.matches(item.to_mapping()))
     if not kept:
-        raise ScenarioError(f"--select {select!r} leaves none of the {len(suite.scenarios)} scenarios of {suite.name!r}")
+        raise ScenarioError(
+            f"--select {select!r} leaves none of the {len(suite.scenarios)} scenarios of {suite.name!r}"
+        )
     return replace(suite, name=f"{suite.name} where {selection}", scenarios=kept, axes=())
 
 
@@ -164,4 +167,6 @@ def _trouble(names: list[str]) -> str | None:
         return str(json.loads(done.stdout.strip().splitlines()[-1])["error"])
     except (IndexError, ValueError, KeyError, TypeError):
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return f"subject {names[0]!r} cannot be imported: the interpreter ended with {done.returncode}: {said}"
+        return (
+            f"subject {names[0]!r} cannot be imported: the interpreter ended with {done.returncode}: {said}"
+        )

@@ -37,7 +37,9 @@ def predict(*, contract: str | None = None, **fields: str) -> int:
     scenario = Scenario(**named)
     for item in CONTRACTS.values():
         if (total := terms_of(scenario, item).T) > _MOST:
-            raise ScenarioError(f"T = {total} optimizer steps are too many to list; predict takes at most {_MOST}")
+            raise ScenarioError(
+                f"T = {total} optimizer steps are too many to list; predict takes at most {_MOST}"
+            )
     chosen = [contract_named(contract)] if contract else list(CONTRACTS.values())
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"scenario  {scenario.label}")
@@ -65,8 +67,8 @@ def _print(console: Console, scenario: Scenario, contract: Contract, expected: E
             (
                 "learning rate",
                 "",
-                f"{scenario.learning_rate:g}·{scenario.lr_schedule.value}(k-1; warmup={scenario.warmup_steps}, "
-                f"T={terms.T}): first {rates[0]:.6g}, last {rates[-1]:.6g}",
+                (f"{scenario.learning_rate:g}·{scenario.lr_schedule.value}(k-1; warmup={scenario.warmup_steps}, "
+                f"T={terms.T}): first {rates[0]:.6g}, last {rates[-1]:.6g}"),
             )
         )
         rows.append(("epoch at the end", f"{float(expected.epochs_after[-1]):.6g}", "micro-batches / M"))

@@ -40,7 +40,9 @@ def replay(cell: str, directory: Path = Path("stepaudit-out"), /, *, timeout: fl
         before = _find(store, cell)
     with tempfile.TemporaryDirectory() as scratch, Store(Path(scratch) / RECORDS) as fresh:
         options = replace(SweepOptions(), workers=1, timeout_s=seconds_of(timeout), fresh_fraction=0.0)
-        run_sweep([PlannedCell(scenario=before.scenario, subject=resolve(before.subject))], fresh, options, _ignored)
+        run_sweep(
+            [PlannedCell(scenario=before.scenario, subject=resolve(before.subject))], fresh, options, _ignored
+        )
         again = next(iter(fresh.records()))
     console.print(f"cell     {before.cell_id[:16]}  {before.subject}  {before.scenario.label}", style="bold")
     same = again.digest() == before.digest()
@@ -78,7 +80,9 @@ def _print_rules(console: Console, record: CellRecord) -> int:
             console.print(f"  ok {rule.rule_id:<10} {rule.formula}")
         for finding in findings if isinstance(findings, list) else ():
             broken = 1
-            console.print(f"  X  {rule.rule_id:<10} expected {finding.expected}, got {finding.got}", style="bold")
+            console.print(
+                f"  X  {rule.rule_id:<10} expected {finding.expected}, got {finding.got}", style="bold"
+            )
             console.print(f"     {'':<10} {finding.formula}")
             console.print(f"     {'':<10} {finding.text}")
     return broken

@@ -196,4 +196,3 @@ def _options(
         except ValueError as error:
             raise ScenarioError(str(error)) from None
     return options
-

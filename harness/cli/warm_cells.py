@@ -82,7 +82,9 @@ class WarmCells:
         for request in requests.values():
             identity = request.cell_id
             stored = self._store.get(identity)
-            declined = None if stored or self.supports(request.scenario) is None else refusal(request, self._subject)
+            declined = (
+                None if stored or self.supports(request.scenario) is None else refusal(request, self._subject)
+            )
             if stored is not None and stored.outcome is not Outcome.ERROR:
                 records[identity] = stored
             elif declined is not None:
@@ -163,7 +165,9 @@ class WarmCells:
                 done.append(PackedRecord.from_frame(frame))
                 worker.answered()
         except (KeyError, TypeError, ValueError) as error:
-            worker.failure = CellError(kind="protocol", message=f"the worker's answer makes no sense: {error}")
+            worker.failure = CellError(
+                kind="protocol", message=f"the worker's answer makes no sense: {error}"
+            )
         if worker.closed or worker.failure:
             done += self._bury(worker)
         return done
@@ -180,7 +184,9 @@ class WarmCells:
                 worker.failure = CellError(kind="timeout", message="the worker did not get ready")
                 return self._bury(worker)
         elif worker.busy_since is not None and now - worker.busy_since > self._options.timeout_s:
-            worker.failure = CellError(kind="timeout", message=f"no result after {self._options.timeout_s:g} s")
+            worker.failure = CellError(
+                kind="timeout", message=f"no result after {self._options.timeout_s:g} s"
+            )
             worker.kill(with_traceback=True)
             return self._bury(worker)
         return []

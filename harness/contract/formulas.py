@@ -6,7 +6,13 @@ from ...scenarios import Scenario
 from .contracts import Contract, Reduction, Windows
 from .expectation import Terms
 
-__all__ = ["REDUCTION_SYMBOLS", "epochs_formula", "micro_batches_formula", "target_formula", "updates_formula"]
+__all__ = [
+    "REDUCTION_SYMBOLS",
+    "epochs_formula",
+    "micro_batches_formula",
+    "target_formula",
+    "updates_formula",
+]
 
 REDUCTION_SYMBOLS: dict[Reduction, str] = {
     Reduction.TOKEN_MEAN: "1 / N (N = label tokens of the window)",

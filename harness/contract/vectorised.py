@@ -59,7 +59,12 @@ def predict_columns(columns: Columns, contract: Contract) -> Predicted:
     if contract.windows is Windows.PER_EPOCH:
         full, rest = np.divmod(T, U)
         return Predicted(
-            M=M, U=U, T=T, optimizer_steps=T, micro_batches=full * M + rest * A, epochs_entered=full + (rest > 0)
+            M=M,
+            U=U,
+            T=T,
+            optimizer_steps=T,
+            micro_batches=full * M + rest * A,
+            epochs_entered=full + (rest > 0),
         )
     E = np.where(limited, -(-T // U), np.ceil(columns.epochs).astype(np.int64))
     available = E * M

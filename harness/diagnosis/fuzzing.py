@@ -19,7 +19,7 @@ from ...scenarios import (
     Scenario,
 )
 from ..contract import RULES, Contract, terms_of
-from .shrinking import Shrunk, shrink
+from .shrinking import Shrunk, shrink, simplifications
 
 __all__ = ["Broken", "FuzzFinding", "FuzzOptions", "FuzzResult", "Verdicts", "boundary_scenarios", "fuzz"]
 
@@ -259,11 +259,11 @@ class _Fuzz:
             self._reduce_one(broken, scenario)
         self._waiting.clear()
 
-    def _urgency(self, item: tuple[tuple[str, str, str | None], Scenario]) -> tuple[bool, int]:
-        """Causes before consequences; scenarios whose run has no end, which cost most, last."""
+    def _urgency(self, item: tuple[tuple[str, str, str | None], Scenario]) -> tuple[bool, bool, int]:
+        """Causes before consequences; what has no end, or no length and simplifications without an end, costs most."""
         (rule, _, _), scenario = item
         endless = any(broken.way == "no end" for broken in self._cells[scenario] or ())
-        return endless, _RULE_ORDER.index(rule)
+        return endless, scenario.dataset is DatasetKind.ITERABLE, _RULE_ORDER.index(rule)
 
     def result(self) -> FuzzResult:
         """Count, sort and return."""
@@ -272,34 +272,27 @@ class _Fuzz:
         return result
 
     def _reduce_one(self, broken: Broken, scenario: Scenario) -> None:
-        """Shrink while the same fault shows; then while the same rule fails, where that goes further."""
+        """Shrink while the same fault shows, and see whether something simpler breaks the same rule in another way."""
+
         def shows(items: Sequence[Scenario]) -> list[bool]:
             return [self._shows(item, broken) for item in self._after(items)]
 
-        same_fault = shrink(scenario, shows, out_of_time=self._late)
-        if any(other.rule == broken.rule and item.scenario == same_fault.scenario for other, item, _ in self._reduced):
-            self._reduced.append((broken, same_fault, scenario))
+        shrunk = shrink(scenario, shows, out_of_time=self._late)
+        is_double = any(
+            other.rule == broken.rule and item.scenario == shrunk.scenario for other, item, _ in self._reduced
+        )
+        self._reduced.append((broken, shrunk, scenario))
+        if is_double:
             return
-
-        def breaks_rule(items: Sequence[Scenario]) -> list[bool]:
-            cells = [self._known(item) or () for item in self._after(items)]
-            return [any(item.rule == broken.rule for item in found) for found in cells]
-
-        same_rule = shrink(same_fault.scenario, breaks_rule, out_of_time=self._late)
-        chosen, now = same_rule, broken
-        slipped = not self._shows(same_rule.scenario, broken)
-        if slipped:
-            chosen = same_fault
-        else:
-            now = self._broken(chosen.scenario, broken.rule, broken.way, broken.known) or broken
-        self._reduced.append((now, chosen, scenario))
+        now = self._broken(shrunk.scenario, broken.rule, broken.way, broken.known) or broken
+        simpler = [self._cells.get(item) or () for item in simplifications(shrunk.scenario)]  # the shrinker ran them
         finding = FuzzFinding(
             broken=now,
-            shrunk=chosen,
+            shrunk=shrunk,
             first=scenario,
-            also=tuple(item for item in self._known(chosen.scenario) or () if item.rule != now.rule),
+            also=tuple(item for item in self._cells[shrunk.scenario] or () if item.rule != now.rule),
             seen=sum(self._shows(item, broken) for item in self._cells),
-            other_way=slipped,
+            other_way=any(item.rule == now.rule for found in simpler for item in found),
         )
         self._result.findings.append(finding)
         self._on_finding(finding)
@@ -344,9 +337,6 @@ class _Fuzz:
         if broken is None or wanted is None:
             return broken
         return tuple(item for item in broken if item.rule == wanted)
-
-    def _known(self, scenario: Scenario) -> tuple[Broken, ...] | None:
-        return self._cells.get(scenario)
 
     def _shows(self, scenario: Scenario, broken: Broken) -> bool:
         return self._broken(scenario, broken.rule, broken.way, broken.known) is not None

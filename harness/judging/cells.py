@@ -191,7 +191,9 @@ def _standing(
         return Standing.NEW, None
     numbers = {**numbers, "expected": finding.due}
     for entry in entries:
-        if entry.agrees(finding.got if entry.got is not None or finding.value is None else finding.value, numbers):
+        if entry.agrees(
+            finding.got if entry.got is not None or finding.value is None else finding.value, numbers
+        ):
             return (Standing.EXPIRED if entry.is_expired(today) else Standing.KNOWN), entry
     return Standing.DRIFTED, entries[0]
 

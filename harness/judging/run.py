@@ -126,7 +126,9 @@ def _add(tally: _Tally, record: CellRecord, judged: Judged, contract: Contract) 
     own = {name: text for name, text in record.versions.items() if name != "source"}
     for name, text in own.items():
         before = tally.packages.get(name)
-        tally.packages[name] = text if before in (None, text) else ", ".join(sorted({*before.split(", "), text}))
+        tally.packages[name] = (
+            text if before in (None, text) else ", ".join(sorted({*before.split(", "), text}))
+        )
     tally.contracts[contract.name] = contract.title
     for found, into in ((judged.stale, tally.stale), (judged.expired, tally.expired)):
         for entry_id in found:
@@ -215,12 +217,18 @@ def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation])
                 largest=None
                 if large is cell
                 else Example(
-                    cell_id=large.id, label=large.label, expected=its_deviation.expected, got=its_deviation.got
+                    cell_id=large.id,
+                    label=large.label,
+                    expected=its_deviation.expected,
+                    got=its_deviation.got,
                 ),
             )
         )
     order = list(RULES)
-    return sorted(clusters, key=lambda item: (_ORDER[item.standing], order.index(item.rule), -item.failing, item.subject))
+    return sorted(
+        clusters,
+        key=lambda item: (_ORDER[item.standing], order.index(item.rule), -item.failing, item.subject),
+    )
 
 
 def _size(cell: CellVerdict) -> tuple[int, int, str]:

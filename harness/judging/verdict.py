@@ -99,7 +99,9 @@ class Books(_Model):
 class Divergence(_Model):
     """The first event at which the books part."""
 
-    event: int | None = Field(description="0-based position in the ledger; null when an expected event is missing")
+    event: int | None = Field(
+        description="0-based position in the ledger; null when an expected event is missing"
+    )
     update: int | None = Field(description="1-based number of the optimizer step concerned, if one is")
     text: str = Field(description="what the event is, for people")
 
@@ -240,7 +242,9 @@ class Verdict(_Model):
     seconds: float
     counts: Counts
     environment: Environment
-    contracts: dict[str, str] = Field(description="contract name to its title, for every contract that judged a cell")
+    contracts: dict[str, str] = Field(
+        description="contract name to its title, for every contract that judged a cell"
+    )
     clusters: list[Cluster]
     stale: list[StaleEntry]
     rules: list[RuleSummary]

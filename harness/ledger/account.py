@@ -147,7 +147,7 @@ class Account:
         return tuple(len(update.window) for update in self.updates)
 
 
-def account_of(events: Sequence[Event]) -> Account:
+def account_of(events: Sequence[Event]) -> Account:  # noqa: PLR0912  one branch an event
     """Derive the account from a ledger.
 
     A window is the micro-batches whose backward ran since the last attempt to step or the last zeroing of gradients;
@@ -196,7 +196,9 @@ def account_of(events: Sequence[Event]) -> Account:
             case OptimizerStep():
                 skipped += event.suppressed
                 for index in window if event.loss_scale else ():
-                    scales[index] = None if (scale := scales[index]) is None else scale / (event.loss_scale or 1.0)
+                    scales[index] = (
+                        None if (scale := scales[index]) is None else scale / (event.loss_scale or 1.0)
+                    )
                 updates.append(
                     Update(
                         index=done + 1,

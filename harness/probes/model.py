@@ -34,7 +34,9 @@ def watch_model(recorder: Recorder, model: nn.Module, workload: Workload) -> Ite
             divisor=_number(kwargs.get("num_items_in_batch")),
             loss=None if loss is None else float(loss.detach()),
         )
-        _watch_backward(recorder, micro_batch, loss, [_field(output, "token_losses"), _field(output, "logits")])
+        _watch_backward(
+            recorder, micro_batch, loss, [_field(output, "token_losses"), _field(output, "logits")]
+        )
 
     handle = model.register_forward_hook(after_forward, with_kwargs=True)
     try:
@@ -43,9 +45,13 @@ def watch_model(recorder: Recorder, model: nn.Module, workload: Workload) -> Ite
         handle.remove()
 
 
-def _watch_backward(recorder: Recorder, micro_batch: int, loss: Tensor | None, others: list[Tensor | None]) -> None:
-    """Hook the loss, and the outputs that a trainer may compute a loss of its own from; a backward through
-    the loss reaches the outputs behind it too and counts once."""
+def _watch_backward(
+    recorder: Recorder, micro_batch: int, loss: Tensor | None, others: list[Tensor | None]
+) -> None:
+    """Hook the loss, and the outputs that a trainer may compute a loss of its own from.
+
+    A backward through the loss reaches the outputs behind it too and counts once.
+    """
     through_loss = False
 
     def loss_hook(gradient: Tensor) -> None:

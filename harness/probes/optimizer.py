@@ -164,5 +164,7 @@ class _Probe:
 
     def _is_watched(self, optimizer: Any) -> bool:
         return any(
-            id(parameter) in self._parameters for group in optimizer.param_groups for parameter in group["params"]
+            id(parameter) in self._parameters
+            for group in optimizer.param_groups
+            for parameter in group["params"]
         )

@@ -54,7 +54,8 @@ class Recorder:
 
     Args:
         interrupt_after: optimizer steps after which the next micro-batch raises `Interruption`, once.
-        budget: micro-batches, or passes without one, after which the run is stopped; a trainer that never ends is a finding, not a hang.
+        budget: micro-batches, or passes without one, after which the run is stopped: a trainer that never
+            ends is a finding, not a hang.
     """
 
     def __init__(self, budget: int | None = None, interrupt_after: int | None = None) -> None:

@@ -17,8 +17,10 @@ __all__ = ["watch_schedulers"]
 
 @contextmanager
 def watch_schedulers(recorder: Recorder) -> Iterator[None]:
-    """Record every advance of every scheduler; the one in a constructor, and those that one scheduler makes
-    inside another, are not advances of their own."""
+    """Record every advance of every scheduler.
+
+    The one in a constructor, and those that one scheduler makes inside another, are not advances of their own.
+    """
     depth = 0
 
     def nested(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -62,7 +62,9 @@ class AccelerateDocs:
             gradient_accumulation_steps=scenario.grad_accum,
             mixed_precision=precision,
             cpu=True,
-            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),  # else no order can be resumed
+            dataloader_config=DataLoaderConfiguration(
+                use_seedable_sampler=True
+            ),  # else no order can be resumed
         )
         model, optimizer, loader, schedule = accelerator.prepare(bench.model, optimizer, loader, schedule)
 

@@ -76,7 +76,11 @@ def _trainer_class(protocol: LossProtocol) -> Any:
         """`compute_loss` overridden as the documentation of Trainer shows it, with the divisor it is given."""
 
         def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None  # noqa: FBT001, FBT002  the signature of the base class
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,  # noqa: FBT001, FBT002  the signature of the base class
+            num_items_in_batch: Any = None,
         ) -> Any:
             outputs = model(**inputs)
             if num_items_in_batch is None:  # evaluation

@@ -86,7 +86,9 @@ def log_entry(logs: dict[str, Any], global_step: int | None) -> LogEntry:
         loss=_float(logs.get("loss")),
         learning_rate=_float(logs.get("learning_rate")),
         grad_norm=_float(logs.get("grad_norm")),
-        input_tokens=None if logs.get("num_input_tokens_seen") is None else int(logs["num_input_tokens_seen"]),
+        input_tokens=None
+        if logs.get("num_input_tokens_seen") is None
+        else int(logs["num_input_tokens_seen"]),
     )
 
 

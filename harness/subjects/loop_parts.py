@@ -52,7 +52,9 @@ def target_of(scenario: Scenario, per_epoch: int | None) -> int:
     """Return the optimizer steps to make: a positive `max_steps`, else the epochs; none if there is no data."""
     if per_epoch == 0:
         return 0
-    return scenario.max_steps or math.ceil(scenario.epochs * math.ceil((per_epoch or 1) / scenario.grad_accum))
+    return scenario.max_steps or math.ceil(
+        scenario.epochs * math.ceil((per_epoch or 1) / scenario.grad_accum)
+    )
 
 
 def build_optimizer(scenario: Scenario, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -67,7 +69,10 @@ def build_optimizer(scenario: Scenario, model: torch.nn.Module) -> torch.optim.O
 def build_schedule(scenario: Scenario, optimizer: torch.optim.Optimizer, total: int) -> Any:
     """Return the schedule by its Hugging Face name, built for `total` optimizer steps."""
     return get_scheduler(
-        scenario.lr_schedule.value, optimizer, num_warmup_steps=scenario.warmup_steps, num_training_steps=total
+        scenario.lr_schedule.value,
+        optimizer,
+        num_warmup_steps=scenario.warmup_steps,
+        num_training_steps=total,
     )
 
 

@@ -95,9 +95,13 @@ class OwnLoop:
         module = _load_module(self._target, self.name)
         function = getattr(module, self._function, None)
         if not callable(function):
-            functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            functions = [
+                name for name, value in vars(module).items() if callable(value) and not name.startswith("_")
+            ]
             near = nearest(self._function, functions) if functions else ""
-            raise SubjectError(f"subject {self.name!r}: {self._target} has no function {self._function!r}{near}")
+            raise SubjectError(
+                f"subject {self.name!r}: {self._target} has no function {self._function!r}{near}"
+            )
         loop: Callable[..., Any] = function
         return loop
 
@@ -133,7 +137,9 @@ def _source(target: str, name: str) -> bytes:
         try:
             return Path(target).read_bytes()
         except OSError as error:
-            near = nearest(target, sorted(str(path) for path in Path(target).parent.glob("*.py")) or ["(no .py file)"])
+            near = nearest(
+                target, sorted(str(path) for path in Path(target).parent.glob("*.py")) or ["(no .py file)"]
+            )
             raise SubjectError(f"subject {name!r}: cannot read {target}: {error.strerror}{near}") from None
     with _working_directory_on_path():
         try:
@@ -141,7 +147,9 @@ def _source(target: str, name: str) -> bytes:
         except (ImportError, ValueError, AttributeError) as error:
             raise SubjectError(f"subject {name!r}: cannot find module {target!r}: {error}") from None
     if spec is None or spec.origin is None:
-        raise SubjectError(f"subject {name!r}: there is no module {target!r}; a file is written path/to/file.py:function")
+        raise SubjectError(
+            f"subject {name!r}: there is no module {target!r}; a file is written path/to/file.py:function"
+        )
     return Path(spec.origin).read_bytes()
 
 
@@ -168,7 +176,9 @@ def _load_module(target: str, name: str) -> Any:
         finally:
             sys.path.remove(str(path.parent))
     except Exception as error:
-        raise SubjectError(f"subject {name!r}: {target} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SubjectError(
+            f"subject {name!r}: {target} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 
@@ -232,7 +242,9 @@ def _claims(claimed: Any, args: LoopArguments, saved: tuple[int, ...] | None) ->
     if claimed is None:
         return Claims(saved_at=saved, unread=args.unread())
     if not isinstance(claimed, Mapping):
-        raise SubjectError(f"train() returns a table of claims or None, not {type(claimed).__name__}: {claimed!r:.80}")
+        raise SubjectError(
+            f"train() returns a table of claims or None, not {type(claimed).__name__}: {claimed!r:.80}"
+        )
     known = ("global_step", "epoch", "log_history", "planned_steps", "num_input_tokens_seen")
     for name in claimed:
         if name not in known:

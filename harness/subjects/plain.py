@@ -29,7 +29,9 @@ class PlainLoop:
     def supports(self, scenario: Scenario) -> str | None:
         """One rank; the loss comes from the model."""
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        limits = common_limits(scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract)
+        limits = common_limits(
+            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract
+        )
         return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:

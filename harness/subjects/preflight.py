@@ -15,7 +15,11 @@ def main(names: list[str]) -> int:
         try:
             OwnLoop(name).load()
         except (SubjectError, SystemExit) as error:
-            text = str(error) if isinstance(error, SubjectError) else f"subject {name!r}: importing it exits ({error})"
+            text = (
+                str(error)
+                if isinstance(error, SubjectError)
+                else f"subject {name!r}: importing it exits ({error})"
+            )
             print(json.dumps({"error": text}))  # noqa: T201  the protocol
             return 1
     return 0

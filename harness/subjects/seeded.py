@@ -10,8 +10,8 @@ from typing import Any
 from ...scenarios import DatasetKind, LossProtocol, Scenario, nearest
 from ...scenarios.faults import FAULTS, UNUSUAL, Fault, Unusual
 from ..ledger import Claims, LogEntry
-from .own import loop_arguments
 from .environment import Environment
+from .own import loop_arguments
 from .subject import Bench, ClaimsInProgress, SubjectError, common_limits
 
 __all__ = ["SeededLoop", "seeded_fault", "unusual_loop"]
@@ -39,7 +39,8 @@ class SeededLoop:
             return "dataset iterable: the seeded loops are written for sized datasets"
         if scenario.drop_last and scenario.rows < scenario.per_device_batch_size:
             return "drop_last leaves no micro-batch"
-        return common_limits(scenario, protocols=(LossProtocol.HONOURED,))
+        contract = self.contract if self._loop.resumes else None
+        return common_limits(scenario, protocols=(LossProtocol.HONOURED,), contract=contract)
 
     def train(self, bench: Bench) -> Claims:
         """Run the loop and keep what it says."""
@@ -50,6 +51,7 @@ class SeededLoop:
             eval_dataset=bench.eval_dataset,
             args=loop_arguments(scenario, Path(bench.output_dir)),
             announce=_Announcer(bench.claims),
+            resume=bench.resume,
         ).run()
         made = bench.claims
         return Claims(

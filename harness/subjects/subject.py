@@ -42,7 +42,9 @@ class ClaimsInProgress:
 
     def rewind(self, global_step: int) -> None:
         """Forget what was claimed after a checkpoint: the run was interrupted and goes on from there."""
-        self.log[:] = [entry for entry in self.log if entry.global_step is None or entry.global_step <= global_step]
+        self.log[:] = [
+            entry for entry in self.log if entry.global_step is None or entry.global_step <= global_step
+        ]
         self.saved_at[:] = [at for at in self.saved_at if at <= global_step]
         self.evaluated_at[:] = [at for at in self.evaluated_at if at <= global_step]
 
@@ -156,13 +158,18 @@ def common_limits(
 
 
 def _resume_limit(scenario: Scenario, contract: str | None) -> str | None:
-    at, T = scenario.resume_at or 0, None if contract is None else terms_of(scenario, contract_named(contract)).T
+    at, T = (
+        scenario.resume_at or 0,
+        None if contract is None else terms_of(scenario, contract_named(contract)).T,
+    )
     if T is None:
         return "no resume"
     if at >= T:
         return f"resume_at {at}: the run ends after optimizer step {T}, there is nothing to interrupt"
     if scenario.save_steps > at:
-        return f"resume_at {at}: with save_steps {scenario.save_steps} there is no checkpoint to go on from yet"
+        return (
+            f"resume_at {at}: with save_steps {scenario.save_steps} there is no checkpoint to go on from yet"
+        )
     return None
 
 

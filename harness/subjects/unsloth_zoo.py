@@ -27,7 +27,11 @@ class UnslothZoo:
 
     contract = "hf-5"
     packages = ("torch", "transformers", "accelerate", "unsloth_zoo")
-    imports = ("transformers.trainer", "stepaudit.harness.subjects.hf_arguments", "unsloth_zoo.training_utils")
+    imports = (
+        "transformers.trainer",
+        "stepaudit.harness.subjects.hf_arguments",
+        "unsloth_zoo.training_utils",
+    )
     own_process = True
     fingerprint = ""
     prints_claims = True

@@ -11,7 +11,16 @@ from torch.utils.data import Dataset, IterableDataset
 from ...scenarios import FirstLabel, Scenario
 from ...scenarios.lengths import label_tokens_of_row, row_length
 
-__all__ = ["EVAL_ROWS", "IGNORE_INDEX", "IterableRows", "OnFetch", "OnPass", "SizedRows", "pad_token", "row_tensors"]
+__all__ = [
+    "EVAL_ROWS",
+    "IGNORE_INDEX",
+    "IterableRows",
+    "OnFetch",
+    "OnPass",
+    "SizedRows",
+    "pad_token",
+    "row_tensors",
+]
 
 IGNORE_INDEX = -100
 """label value that no loss counts (torch.nn.functional.cross_entropy's default)"""

@@ -168,7 +168,9 @@ class LastBatchFilledUp(Loop):
         import torch
 
         B, rows = self.args.per_device_train_batch_size, len(self.train_dataset)
-        order = [*range(rows), *range(rows)][: -(-rows // B) * B] if not self.args.dataloader_drop_last else None
+        order = (
+            [*range(rows), *range(rows)][: -(-rows // B) * B] if not self.args.dataloader_drop_last else None
+        )
         sampler = order or list(range(rows))
         return torch.utils.data.DataLoader(
             self.train_dataset, batch_size=B, sampler=sampler, drop_last=self.args.dataloader_drop_last

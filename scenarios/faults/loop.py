@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 __all__ = ["Announcer", "Batch", "Loop", "label_tokens"]
@@ -32,8 +34,12 @@ class Loop:
         model: honours `num_items_in_batch`.
         train_dataset: sized; `eval_dataset` too. `default_collate` works on both.
         args: `TrainingArguments` names.
+        resume: whether to go on from the newest checkpoint in `args.output_dir`.
         announce: where log entries, checkpoints and evaluations are told.
     """
+
+    resumes = False
+    """whether it is also run with interruptions"""
 
     loader: Any
     optimizer: Any
@@ -43,13 +49,17 @@ class Loop:
     U: int
     T: int
 
-    def __init__(self, *, model: Any, train_dataset: Any, eval_dataset: Any, args: Any, announce: Announcer) -> None:
+    def __init__(
+        self, *, model: Any, train_dataset: Any, eval_dataset: Any, args: Any, announce: Announcer, resume: bool = False
+    ) -> None:
         self.model = model
         self.train_dataset = train_dataset
         self.eval_dataset = eval_dataset
         self.args = args
         self.epochs: float = args.num_train_epochs
         self.announce = announce
+        self.resume = resume
+        self.skip = 0
         self.updates = 0
         self.micro_batches = 0
         self.done_in_epoch = 0
@@ -132,8 +142,11 @@ class Loop:
     def run(self) -> dict[str, Any]:
         """Train and return what is claimed."""
         self.prepare()
+        if self.resume:
+            self.restore()
         self.model.train()
-        for self.epoch in range(self.epochs_to_enter()):
+        for epoch in range(self.epoch, self.epochs_to_enter()):
+            self.epoch = epoch
             self.train_epoch()
             self.end_epoch()
             if self.is_finished():
@@ -141,9 +154,10 @@ class Loop:
         return self.claims()
 
     def train_epoch(self) -> None:
-        """One pass over the rows."""
-        self.done_in_epoch = 0
-        for window in self.windows(self.loader):
+        """One pass over the rows, or what a resumed run has left of it."""
+        self.order = self.loader.generator.get_state() if hasattr(self.loader, "generator") else None
+        self.done_in_epoch, skip, self.skip = self.skip, self.skip, 0
+        for window in self.windows(itertools.islice(self.loader, skip, None)):
             self.train_window(window)
             if self.is_finished():
                 break
@@ -318,7 +332,57 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint by its Hugging Face name."""
-        self.model.save_pretrained(f"{self.args.output_dir}/checkpoint-{self.updates}")
+        import torch
+
+        directory = Path(self.args.output_dir) / f"checkpoint-{self.updates}"
+        directory.mkdir(parents=True, exist_ok=True)
+        torch.save(self.state(), directory / "loop.pt")
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "order": self.order,
+            "interval": self.interval,
+            **{name: getattr(self, name) for name in ("epoch", "done_in_epoch", "updates", "micro_batches")},
+            "input_tokens": self.input_tokens,
+        }
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint."""
+        import torch
+
+        newest = max(
+            Path(self.args.output_dir).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
+        )
+        state = torch.load(newest / "loop.pt", weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.restore_schedule(state)
+        self.restore_order(state)
+        self.interval = state["interval"]
+        for name in ("epoch", "done_in_epoch", "updates", "micro_batches", "input_tokens"):
+            setattr(self, name, state[name])
+        self.skip = self.skipped_micro_batches(state)
+
+    def restore_schedule(self, state: dict[str, Any]) -> None:
+        """Put the schedule where it was."""
+        self.schedule.load_state_dict(state["schedule"])
+
+    def restore_order(self, state: dict[str, Any]) -> None:
+        """Draw the interrupted pass again in the order that it had."""
+        self.loader.generator.set_state(state["order"])
+
+    def skipped_micro_batches(self, state: dict[str, Any]) -> int:
+        """Return the micro-batches of the pass that are done; none of a new pass where it was complete."""
+        if state["done_in_epoch"] == self.M:
+            for _ in self.loader:  # the complete pass draws its order, and the next one its own
+                pass
+            self.epoch += 1
+            return 0
+        return int(state["done_in_epoch"])
 
     def planned(self) -> int:
         """The announced total."""

@@ -64,9 +64,7 @@ def fault(rule: str, family: Family, like: str = "") -> Callable[[type[Loop]], t
 
     def enter(loop: type[Loop]) -> type[Loop]:
         name = _kebab(loop.__name__)
-        FAULTS[name] = Fault(
-            name=name, rule=rule, family=family, like=like, text=_text(loop), loop=loop
-        )
+        FAULTS[name] = Fault(name=name, rule=rule, family=family, like=like, text=_text(loop), loop=loop)
         return loop
 
     return enter

@@ -34,7 +34,8 @@ class BreakLeavesInnerLoop(Loop):
         """The outer loop knows nothing of the target."""
         self.prepare()
         self.model.train()
-        for self.epoch in range(self.epochs_to_enter()):
+        for epoch in range(self.epochs_to_enter()):
+            self.epoch = epoch
             self.train_epoch()
         return self.claims()
 

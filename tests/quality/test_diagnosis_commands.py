@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-LOOPS = '''
+LOOPS = """
 import math, os, time
 import torch
 from torch.utils.data import DataLoader
@@ -46,7 +46,7 @@ def crashing(model, dataset, args):
 def right(model, dataset, args):
     assert args.lr_scheduler_type and args.warmup_steps is not None or True
     return _train(model, dataset, args)
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,25 @@ def folder(tmp_path_factory):
 def stepaudit(folder, *arguments):
     """Run the command line as a user does."""
     command = [sys.executable, "-P", "-c", "from stepaudit.harness.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.timeout(600)
 def test_a_fuzz_survives_crashes_and_hangs_and_reduces_what_it_finds(folder):
     """Exit code 1, the smallest scenario, the reproduce line; crashes are listed, not findings."""
-    arguments = ("fuzz", "--subject", "loops.py:crashing", "--budget", "60s", "--timeout", "5", "--out", "fuzzed")
+    arguments = (
+        "fuzz",
+        "--subject",
+        "loops.py:crashing",
+        "--budget",
+        "60s",
+        "--timeout",
+        "5",
+        "--out",
+        "fuzzed",
+    )
     done = stepaudit(folder, *arguments, "--rule", "target")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "target  (new)" in done.stdout
@@ -97,7 +109,10 @@ def test_a_sweep_is_explained_from_its_records(folder):
 def test_a_conforming_trainer_has_nothing_to_explain(folder):
     """Exit code 0 and one line that says so."""
     axes = ("--axis", "rows=5,8", "--axis", "grad_accum=1,2")
-    assert stepaudit(folder, "run", "--subject", "plain", *axes, "--out", "clean", "--no-reference").returncode == 0
+    assert (
+        stepaudit(folder, "run", "--subject", "plain", *axes, "--out", "clean", "--no-reference").returncode
+        == 0
+    )
     done = stepaudit(folder, "explain", "clean")
     assert done.returncode == 0
     assert "Nothing to explain: in 4 cells every rule holds" in done.stdout

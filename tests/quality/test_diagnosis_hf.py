@@ -63,7 +63,8 @@ def test_the_faults_of_today_are_found(searched):
             rule == "epoch" and item.dataset is DatasetKind.ITERABLE for rule, item in shown
         ),
         "drop_last of unsized data": any(
-            rule == "coverage" and item.drop_last and item.dataset is DatasetKind.ITERABLE for rule, item in shown
+            rule == "coverage" and item.drop_last and item.dataset is DatasetKind.ITERABLE
+            for rule, item in shown
         ),
     }
     assert all(found.values()), (found, [(rule, item.label) for rule, item in shown])
@@ -78,7 +79,9 @@ def test_no_single_simplification_of_a_finding_keeps_failing(searched):
         if not finding.shrunk.minimal or finding.other_way or "no end" in finding.broken.got:
             continue
         rule = finding.broken.rule
-        simpler = [item for item in simplifications(finding.shrunk.scenario) if subject.supports(item) is None]
+        simpler = [
+            item for item in simplifications(finding.shrunk.scenario) if subject.supports(item) is None
+        ]
         for broken in verdicts(simpler):
             assert rule not in {item.rule for item in broken or ()}, finding.shrunk.scenario.label
         checked += 1

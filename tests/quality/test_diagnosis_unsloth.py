@@ -37,7 +37,9 @@ def test_the_formula_of_a_real_release_predicts_cells_it_has_not_seen(release, t
     """Right on 200 fresh cells, the same function as the loop's source, and the published one is false."""
     subject = resolve(f"unsloth-zoo@{release}")
     if not is_ready(subject.environment, default_cache()):
-        pytest.skip(f"the wheels of {subject.name} are not here: `stepaudit run --suite founding` fetches them")
+        pytest.skip(
+            f"the wheels of {subject.name} are not here: `stepaudit run --suite founding` fetches them"
+        )
     contract = contract_named(subject.contract)
     options = replace(SweepOptions(), workers=2, fresh_fraction=0.0)
     with Store(tmp_path / "records.sqlite") as store, WarmCells(subject, store, options) as warm:

@@ -48,7 +48,11 @@ def judge_log(books: CellBooks) -> Findings:
 def judge_save(books: CellBooks) -> Findings:
     """Checkpoints come every save_steps updates, and one after the last update where the contract promises it."""
     return _judge_cadence(
-        books, "checkpoint", books.scenario.save_steps, books.claimed.saved_at, at_end=books.contract.saves_at_end
+        books,
+        "checkpoint",
+        books.scenario.save_steps,
+        books.claimed.saved_at,
+        at_end=books.contract.saves_at_end,
     )
 
 
@@ -122,7 +126,10 @@ def _cadence_finding(what: str, promise: str, at: Sequence[int | None], due: Seq
 
 def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding | None:
     allowed: list[float] = []
-    for fed in ([_weighted_loss(books, update) for update in since], [_scaled_loss(update) for update in since]):
+    for fed in (
+        [_weighted_loss(books, update) for update in since],
+        [_scaled_loss(update) for update in since],
+    ):
         known = [value for value in fed if value is not None]
         if not known or len(known) < len(fed):
             continue
@@ -153,15 +160,19 @@ def _near(got: float, want: float, slack: float = 0.0) -> bool:
 
 
 def _weighted_loss(books: CellBooks, update: Update) -> float | None:
-    """The loss whose gradient the update used, by the books: every token loss with its weight, however the loop
-    came to it (it may scale gradients instead of losses)."""
+    """The loss whose gradient the update used, by the books: every token loss with its weight.
+
+    However the loop came to it: it may scale gradients instead of losses.
+    """
     weights = unclipped_weights(books, update)
     if weights is None:
         return None
     total = 0.0
     for item in update.window:
         own = sum(item.label_tokens)
-        of_rows = {weights.get(row, 0.0) for row, tokens in zip(item.rows, item.label_tokens, strict=True) if tokens}
+        of_rows = {
+            weights.get(row, 0.0) for row, tokens in zip(item.rows, item.label_tokens, strict=True) if tokens
+        }
         if item.loss is None or not own or not max(of_rows) - min(of_rows) <= FLOAT32 * max(of_rows):
             return None  # rows of one micro-batch that weigh differently: its loss alone does not say the sum
         honours = books.scenario.loss_protocol in (LossProtocol.HONOURED, LossProtocol.OVERRIDDEN)
@@ -202,7 +213,10 @@ def _rate(books: CellBooks, entry: LogEntry) -> Finding | None:
 
 
 def _norm(books: CellBooks, entry: LogEntry, update: Update) -> Finding | None:
-    before, limit = (update.clip.total_norm if update.clip else update.grad_norm), books.scenario.max_grad_norm
+    before, limit = (
+        (update.clip.total_norm if update.clip else update.grad_norm),
+        books.scenario.max_grad_norm,
+    )
     if entry.grad_norm is None or before is None:
         return None
     allowed = [before]

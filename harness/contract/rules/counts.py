@@ -20,9 +20,17 @@ def judge_target(books: CellBooks) -> Findings:
         event, update, text = None, None, f"after optimizer step {got} it goes on without a further one"
     elif got > want:
         extra = observed.done[want]
-        event, update, text = extra.event, extra.index, f"optimizer step {extra.index} ran after the last one, {want}"
+        event, update, text = (
+            extra.event,
+            extra.index,
+            f"optimizer step {extra.index} ran after the last one, {want}",
+        )
     else:
-        event, update, text = None, got + 1, f"the ledger ends after optimizer step {got}: step {got + 1} never came"
+        event, update, text = (
+            None,
+            got + 1,
+            f"the ledger ends after optimizer step {got}: step {got + 1} never came",
+        )
     if observed.stopped:
         text += f"; the audit stopped the run after {observed.micro_batches} micro-batches"
     return [
@@ -47,7 +55,12 @@ def judge_claim(books: CellBooks) -> Findings:
     if claimed == done:
         return []
     wrong = next(
-        (point for point in books.observed.logs if point.entry.global_step not in (None, point.optimizer_steps)), None
+        (
+            point
+            for point in books.observed.logs
+            if point.entry.global_step not in (None, point.optimizer_steps)
+        ),
+        None,
     )
     return [
         Finding(

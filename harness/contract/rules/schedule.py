@@ -26,7 +26,9 @@ def judge_schedule(books: CellBooks) -> Findings:
         return NotJudged(reason=reason)
     head = f"lr = {scenario.learning_rate:g}·{scenario.lr_schedule.value}"
     for update, want in zip(observed.done, expected.learning_rates, strict=False):
-        wrong = [rate for rate in update.learning_rates if not abs(rate - want) <= RATE * scenario.learning_rate]
+        wrong = [
+            rate for rate in update.learning_rates if not abs(rate - want) <= RATE * scenario.learning_rate
+        ]
         if wrong:
             return [
                 Finding(
@@ -45,7 +47,9 @@ def judge_schedule(books: CellBooks) -> Findings:
         if update.schedule_position != update.index - 1:
             return [_count_finding(books, update)]
     if observed.scheduler_steps not in (observed.optimizer_steps, observed.optimizer_steps - 1):
-        return [_count_finding(books, None)]  # the advance after the last update has no effect: it may be left out
+        return [
+            _count_finding(books, None)
+        ]  # the advance after the last update has no effect: it may be left out
     return []
 
 
@@ -54,7 +58,9 @@ def judge_epoch(books: CellBooks) -> Findings:
     observed, claimed = books.observed, books.claimed
     M = books.expected.terms.M
     if not observed.done or not M:
-        return NotJudged(reason="no optimizer step to claim an epoch after" if M else "there is no epoch: M = 0")
+        return NotJudged(
+            reason="no optimizer step to claim an epoch after" if M else "there is no epoch: M = 0"
+        )
     claims: list[tuple[float, Update, int | None]] = [
         (point.entry.epoch, observed.done[point.optimizer_steps - 1], point.event)
         for point in observed.logs
@@ -64,7 +70,9 @@ def judge_epoch(books: CellBooks) -> Findings:
         claims = [
             (entry.epoch, observed.done[entry.global_step - 1], None)
             for entry in claimed.log or ()
-            if entry.epoch is not None and entry.global_step is not None and 0 < entry.global_step <= len(observed.done)
+            if entry.epoch is not None
+            and entry.global_step is not None
+            and 0 < entry.global_step <= len(observed.done)
         ]
     if claimed.epoch is not None:
         claims.append((claimed.epoch, observed.done[-1], None))

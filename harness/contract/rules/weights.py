@@ -69,7 +69,9 @@ def judge_leak(books: CellBooks) -> Findings:
         heaviest = max(map(abs, (update.weights or {}).values()), default=0.0)
         least = _tolerance(books) * heaviest if by_projection else 0.0
         foreign = {
-            row: weight for row, weight in (update.weights or {}).items() if row not in own and abs(weight) > least
+            row: weight
+            for row, weight in (update.weights or {}).items()
+            if row not in own and abs(weight) > least
         }
         if foreign:
             row, weight = next(iter(foreign.items()))
@@ -100,7 +102,9 @@ def judge_clip(books: CellBooks) -> Findings:
         clip = update.clip
         before = clip.total_norm if clip else norm
         after = before
-        for _ in update.whole_clips or ("none seen",):  # a second clip of the whole window changes next to nothing
+        for _ in update.whole_clips or (
+            "none seen",
+        ):  # a second clip of the whole window changes next to nothing
             after *= clip_factor(limit, after) if limit else 1.0
         if _close(norm, after, 1e-6) or (limit and not clip and norm <= limit * (1 + 1e-6)):
             continue  # norms are summed in the gradients' dtype, float32 at the least: hence 1e-6
@@ -108,7 +112,8 @@ def judge_clip(books: CellBooks) -> Findings:
             Finding(
                 expected=f"gradient norm {after:.6g}",
                 got=f"gradient norm {norm:.6g}",
-                formula=f"norm · min(1, max_grad_norm / (norm + 1e-6)) = {before:.6g} · min(1, {limit:g} / {before:.6g})"
+                formula="norm · min(1, max_grad_norm / (norm + 1e-6)) = "
+                f"{before:.6g} · min(1, {limit:g} / {before:.6g})"
                 if limit
                 else "max_grad_norm = 0: no clipping",
                 event=update.event,
@@ -140,8 +145,8 @@ def _early_clip(update: Update) -> Finding | None:
                 formula=f"norm · min(1, max_grad_norm / (norm + 1e-6)), norm over the window of {size} micro-batches",
                 event=point.event,
                 update=update.index,
-                text=f"before optimizer step {update.index} the gradient of {point.micro_batches} of {size} micro-batches "
-                f"was clipped from norm {clipped.total_norm:.6g} to {clipped.max_norm:g}",
+                text=f"before optimizer step {update.index} the gradient of {point.micro_batches} of {size} "
+                f"micro-batches was clipped from norm {clipped.total_norm:.6g} to {clipped.max_norm:g}",
             )
     return None
 
@@ -149,7 +154,9 @@ def _early_clip(update: Update) -> Finding | None:
 def _has_weights(books: CellBooks) -> bool:
     if books.scenario.model is ModelKind.TRACER:
         return all(update.weights is not None for update in books.observed.done)
-    known = [update for update in books.observed.done if update.weights is not None or update.residual is not None]
+    known = [
+        update for update in books.observed.done if update.weights is not None or update.residual is not None
+    ]
     return bool(known) or not books.observed.done
 
 
@@ -176,8 +183,10 @@ def _expected_weights(books: CellBooks, update: Update) -> dict[int, float]:
 
 
 def _clip_factor(books: CellBooks, update: Update, expected: dict[int, float]) -> float:
-    """What clipping multiplied the gradient with: from the clips that were seen, or, where a loop clips by its own
-    code, the ratio of the norms if it is the one that the contract predicts."""
+    """What clipping multiplied the gradient with, from the clips that were seen.
+
+    Where a loop clips by its own code: the ratio of the norms, if it is the one that the contract predicts.
+    """
     limit = books.scenario.max_grad_norm
     if update.whole_clips:
         return math.prod(clip_factor(clip.max_norm, clip.total_norm) for clip in update.whole_clips)
@@ -202,7 +211,9 @@ def _replayed_clip_factor(books: CellBooks, update: Update) -> float:
     if replay is None or update.index > replay.updates or norm is None:
         return 1.0
     before = replay.own.grad_norms[update.index - 1] or 0.0
-    return norm / before if before > limit and _close(norm, limit, PROJECTED[books.scenario.precision]) else 1.0
+    return (
+        norm / before if before > limit and _close(norm, limit, PROJECTED[books.scenario.precision]) else 1.0
+    )
 
 
 def _weight_finding(

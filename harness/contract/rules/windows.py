@@ -21,7 +21,10 @@ def judge_window(books: CellBooks) -> Findings:
         for update in updates:
             if len(update.window) > books.scenario.grad_accum:
                 return [_size_finding(books, update, None)]
-            if books.contract.windows is Windows.PER_EPOCH and len({item.epoch for item in update.window}) > 1:
+            if (
+                books.contract.windows is Windows.PER_EPOCH
+                and len({item.epoch for item in update.window}) > 1
+            ):
                 return [_straddle_finding(books, update)]
         return []
     if parting.update is None:
@@ -52,7 +55,9 @@ def judge_remainder(books: CellBooks) -> Findings:
         return []
     return [
         Finding(
-            expected=f"a window of {micro_batch_count(short)} at the epoch's end" if short else "nothing left unstepped",
+            expected=f"a window of {micro_batch_count(short)} at the epoch's end"
+            if short
+            else "nothing left unstepped",
             got=got,
             formula=f"M % A = {terms.M} % {terms.A} = {short}; {micro_batches_formula(scenario, terms)}",
             event=event,
@@ -155,7 +160,8 @@ def _row_finding(books: CellBooks, epoch: int, got: str, micro_batch: MicroBatch
     return Finding(
         expected=f"{due}, each once an epoch",
         got=f"{got} in epoch {epoch + 1}",
-        formula=f"rows of an epoch = {'M·B = ' if books.scenario.drop_last else 'rows = '}{due.split()[0]}, each once",
+        formula=f"rows of an epoch = {'M·B' if books.scenario.drop_last else 'rows'} = {due.split(maxsplit=1)[0]}, "
+        "each once",
         event=micro_batch.event,
         update=None,
         text=f"{text}: micro-batch {micro_batch.index} (rows {_few(micro_batch.rows)})",

@@ -77,7 +77,10 @@ def padded(model, dataset, args):
 
 def unshifted(model, dataset, args):
     return _train(
-        model, dataset, args, lambda _, window, *__: 1 / sum(int((item["labels"] != -100).sum()) for item in window)
+        model,
+        dataset,
+        args,
+        lambda _, window, *__: 1 / sum(int((item["labels"] != -100).sum()) for item in window),
     )
 
 

@@ -43,7 +43,9 @@ def test_the_bank_has_one_expression_a_function():
 
 def test_entries_give_what_their_trees_give():
     """The vectorised bank and the trees agree on cells that the bank was not built from."""
-    bank = build_bank(quantities_of(drawn(80, seed=2), CONTRACT), leaves=("T", "U", "A", "M", "U_floor"), size=3)
+    bank = build_bank(
+        quantities_of(drawn(80, seed=2), CONTRACT), leaves=("T", "U", "A", "M", "U_floor"), size=3
+    )
     cells = quantities_of(drawn(40, seed=9), CONTRACT)
     values = bank.values(cells)
     for position in range(0, len(bank), max(1, len(bank) // 200)):

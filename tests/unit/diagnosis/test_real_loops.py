@@ -50,7 +50,10 @@ def test_a_divisor_that_depends_on_the_window_is_a_case_distinction():
     """Short windows are one case, full ones the other."""
     found = divisor_of([cell.books for cell in cells_of(f"{LOOPS}:short_windows_missing", SCENARIOS)])
     assert found.exact
-    assert {(case.condition, case.weight) for case in found.cases} == {("W < A", "1 / n"), ("elsewhere", "1 / N")}
+    assert {(case.condition, case.weight) for case in found.cases} == {
+        ("W < A", "1 / n"),
+        ("elsewhere", "1 / N"),
+    }
 
 
 def explained(name, scenarios, **options):
@@ -69,7 +72,9 @@ def explained(name, scenarios, **options):
 def test_an_overrunning_loop_is_explained():
     """Formula, interaction, smallest scenario and divergence, from a loop that really overruns."""
     name = f"{LOOPS}:overruns"
-    found = explained(name, [Scenario(rows=12, grad_accum=2, max_steps=limit) for limit in (1, 2, 3, 4, 6, 7)])
+    found = explained(
+        name, [Scenario(rows=12, grad_accum=2, max_steps=limit) for limit in (1, 2, 3, 4, 6, 7)]
+    )
     (figure,) = [item for item in found.figures if item.figure.name == "optimizer_steps"]
     assert figure.settled.candidate.text in {"T + U", "U + T"}
     assert figure.settled.held_out.right == figure.settled.held_out.of >= 60
@@ -84,7 +89,9 @@ def test_an_overrunning_loop_is_explained():
 
 def test_a_conforming_trainer_has_nothing_to_explain():
     """It says so, and infers nothing."""
-    found = explained("plain", [Scenario(), Scenario(rows=13, grad_accum=4, epochs=2.0), Scenario(max_steps=7)])
+    found = explained(
+        "plain", [Scenario(), Scenario(rows=13, grad_accum=4, epochs=2.0), Scenario(max_steps=7)]
+    )
     assert found.conforms
     lines = list(explained_lines(found))
     assert lines[1].startswith("Nothing to explain: in 3 cells")

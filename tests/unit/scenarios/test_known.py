@@ -34,7 +34,13 @@ def write(tmp_path):
 
 
 UNSIZED = Scenario(dataset="iterable", max_steps=5).to_mapping()
-CELL = {"rule": "epoch", "subject": "hf", "scenario": UNSIZED, "packages": {"transformers": "5.23.0"}}
+CELL = {
+    "rule": "epoch",
+    "subject": "hf",
+    "scenario": UNSIZED,
+    "packages": {"transformers": "5.23.0"},
+    "numbers": {},
+}
 
 
 def test_the_committed_file_loads():
@@ -64,8 +70,19 @@ def test_a_subject_may_be_a_glob_and_a_place_everywhere(write):
     """`*` stands for any version; an empty `where` means every scenario; no versions means any."""
     (entry,) = load_known(write(ENTRY | {"subject": '"unsloth-zoo@2024.*"', "where": '""', "versions": None}))
     scenario = Scenario().to_mapping()
-    assert entry.covers(rule="epoch", subject="unsloth-zoo@2024.10.0", scenario=scenario, packages={})
-    assert not entry.covers(rule="epoch", subject="unsloth-zoo@2026.10.5", scenario=scenario, packages={})
+    everywhere = {"rule": "epoch", "scenario": scenario, "packages": {}, "numbers": {}}
+    assert entry.covers(subject="unsloth-zoo@2024.10.0", **everywhere)
+    assert not entry.covers(subject="unsloth-zoo@2026.10.5", **everywhere)
+
+
+def test_a_condition_on_the_contracts_symbols_narrows_an_entry(write):
+    """`when` holds or does not by the numbers of the cell; a symbol that has no value there is an error."""
+    (entry,) = load_known(write(ENTRY | {"when": '"M % A > 0 and T >= U"'}))
+    assert entry.covers(**(CELL | {"numbers": {"M": 5, "A": 2, "T": 3, "U": 3}}))
+    assert not entry.covers(**(CELL | {"numbers": {"M": 4, "A": 2, "T": 3, "U": 2}}))
+    assert not entry.covers(**(CELL | {"numbers": {"M": 5, "A": 2, "T": 2, "U": 3}}))
+    with pytest.raises(ScenarioError, match="needs A"):
+        entry.covers(**CELL)
 
 
 def test_the_wrong_value_is_part_of_what_is_known(write):
