@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-
 from stepaudit.harness.contract import CONTRACTS
 from stepaudit.harness.diagnosis import Grammar, Space, infer, interaction_of, quantities_of
 from stepaudit.harness.diagnosis.conditions import separating_conditions

@@ -111,7 +111,9 @@ def explain(
         for line in explained_lines(explained):
             console.print(line.removeprefix("# "), style="bold" if line.startswith("# ") else "")
         if ran:
-            console.print(f"({ran} cells were run for this in {seconds[1]:.0f} s; analysis {seconds[0]:.1f} s)")
+            console.print(
+                f"({ran} cells were run for this in {seconds[1]:.0f} s; analysis {seconds[0]:.1f} s)"
+            )
         console.print()
     return ExitCode.PASSED if judged else ExitCode.NOTHING
 

@@ -26,6 +26,9 @@ from ..subjects import resolve
 
 __all__ = ["faults"]
 
+PRECISION_SUITE = "precision"
+"""what the trainers of mixed precision run, beside the suite that is asked for: the numeric tier, in float16"""
+
 
 def faults(
     *,
@@ -39,7 +42,7 @@ def faults(
     Parameters
     ----------
     suite
-        The scenarios; each trainer runs those that it supports.
+        The scenarios; each trainer runs those that it supports. Trainers of mixed precision run suite precision.
     only
         Names of faults or unusual trainers, may be repeated.
     out
@@ -54,7 +57,7 @@ def faults(
     chosen = set(only or names)
     seeded = {name: f"fault@{name}" for name in FAULTS if name in chosen}
     unusual = {name: f"unusual@{name}" for name in UNUSUAL if name in chosen}
-    scenarios = load_suite(suite).scenarios
+    scenarios = (*load_suite(suite).scenarios, *load_suite(PRECISION_SUITE).scenarios)
     plan = [
         PlannedCell(scenario=scenario, subject=subject)
         for subject in map(resolve, (*seeded.values(), *unusual.values()))

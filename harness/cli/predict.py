@@ -67,8 +67,10 @@ def _print(console: Console, scenario: Scenario, contract: Contract, expected: E
             (
                 "learning rate",
                 "",
-                (f"{scenario.learning_rate:g}·{scenario.lr_schedule.value}(k-1; warmup={scenario.warmup_steps}, "
-                f"T={terms.T}): first {rates[0]:.6g}, last {rates[-1]:.6g}"),
+                (
+                    f"{scenario.learning_rate:g}·{scenario.lr_schedule.value}(k-1; warmup={scenario.warmup_steps}, "
+                    f"T={terms.T}): first {rates[0]:.6g}, last {rates[-1]:.6g}"
+                ),
             )
         )
         rows.append(("epoch at the end", f"{float(expected.epochs_after[-1]):.6g}", "micro-batches / M"))

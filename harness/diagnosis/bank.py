@@ -96,7 +96,9 @@ class Bank:
             return Leaf(name=self.leaves[number], cost=self.leaf_costs[number])
         left = self.expression(int(self.left[position]))
         if code in {_CEIL, _FLOOR}:
-            return Scaled(factor=left, ceiling=code == _CEIL, cost=left.cost + (1.2 if code == _CEIL else 1.4))
+            return Scaled(
+                factor=left, ceiling=code == _CEIL, cost=left.cost + (1.2 if code == _CEIL else 1.4)
+            )
         return Binary(operator=_OPERATORS[code], left=left, right=self.expression(int(self.right[position])))
 
 
@@ -234,7 +236,9 @@ class _Maker:
         leaves = self._levels[0]
         for code, ceiling, extra in ((_CEIL, True, 1.2), (_FLOOR, False, 1.4)):
             whole = leaves.values_NP.astype(np.int64)
-            values = np.stack([self._points.scaled_epochs(row, ceiling=ceiling) for row in whole]).astype(np.float64)
+            values = np.stack([self._points.scaled_epochs(row, ceiling=ceiling) for row in whole]).astype(
+                np.float64
+            )
             count = len(values)
             yield _Level(
                 codes=np.full(count, code, dtype=np.int8),

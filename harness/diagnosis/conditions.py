@@ -197,7 +197,9 @@ def _relations() -> Iterator[Condition]:
         cost=2.0,
         holds=lambda q: q.columns["rows"] % q.columns["G"] == 1,
     )
-    yield Condition(text="M = T·A", cost=1.9, holds=lambda q: q.columns["M"] == q.columns["T"] * q.columns["A"])
+    yield Condition(
+        text="M = T·A", cost=1.9, holds=lambda q: q.columns["M"] == q.columns["T"] * q.columns["A"]
+    )
 
 
 def _remainder(left: str, right: str, cost: float) -> Condition:

@@ -118,7 +118,9 @@ class _Task:
                 yield self._cases(self._conditions[number], then, otherwise)
 
     def _side(self, bits: np.uint64) -> _Side:
-        covering = np.flatnonzero((self._agree & bits) == bits)[:_ALTERNATIVES] if bits else np.zeros(0, np.int64)
+        covering = (
+            np.flatnonzero((self._agree & bits) == bits)[:_ALTERNATIVES] if bits else np.zeros(0, np.int64)
+        )
         positions = self._solver.by_cost[covering]
         cost = float(self._bank.costs[positions[0]]) if len(positions) else np.inf
         return _Side(bits=bits, covers=tuple(int(position) for position in positions), cost=cost)

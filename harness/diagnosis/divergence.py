@@ -207,16 +207,16 @@ def _log(books: CellBooks, finding: Finding) -> list[SideLine]:
         claim, due_epoch = float(books.claimed.epoch), float(expected.epochs_after[-1])
         differs = abs(claim - due_epoch) > _RELATIVE
         lines.append(
-            SideLine(key="at the end", due=f"epoch {due_epoch:.6g}", seen=f"epoch {claim:.6g}", differs=differs)
+            SideLine(
+                key="at the end", due=f"epoch {due_epoch:.6g}", seen=f"epoch {claim:.6g}", differs=differs
+            )
         )
     return lines
 
 
 def _tokens(update: Update) -> dict[int, int]:
     return {
-        row: count
-        for item in update.window
-        for row, count in zip(item.rows, item.label_tokens, strict=True)
+        row: count for item in update.window for row, count in zip(item.rows, item.label_tokens, strict=True)
     }
 
 

@@ -212,7 +212,9 @@ def _measures(
 ) -> dict[str, float]:
     window = update.window
     extra = int(scenario.first_label is FirstLabel.COUNTED)
-    padded = row_length(scenario) if scenario.model is ModelKind.TRACER else math.nan  # only the tracer's is known
+    padded = (
+        row_length(scenario) if scenario.model is ModelKind.TRACER else math.nan
+    )  # only the tracer's is known
 
     def labels(item: MicroBatch) -> int:
         return sum(item.label_tokens)

@@ -96,7 +96,9 @@ class FormulaOf:
         failed: records without books.
     """
 
-    def __init__(self, contract: Contract, space: Space, run: RunCells | None, rounds: Rounds | None = None) -> None:
+    def __init__(
+        self, contract: Contract, space: Space, run: RunCells | None, rounds: Rounds | None = None
+    ) -> None:
         self._contract = contract
         self._space = space
         self._run = run
@@ -145,7 +147,9 @@ class FormulaOf:
         for number in range(self._rounds.rounds):
             if len(candidates) > 1:
                 chosen = tuple(
-                    telling_apart(candidates, self._probes, most=self._rounds.a_round, tried=tuple(self._asked))
+                    telling_apart(
+                        candidates, self._probes, most=self._rounds.a_round, tried=tuple(self._asked)
+                    )
                 )
                 if self._run is not None and chosen:
                     told += chosen

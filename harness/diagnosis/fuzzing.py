@@ -215,7 +215,11 @@ class _Fuzz:
 
     def explore(self, scenarios: Sequence[Scenario]) -> None:
         """Run scenarios and remember what they break."""
-        fresh = [item for item in dict.fromkeys(scenarios) if item not in self._cells and self._supports(item) is None]
+        fresh = [
+            item
+            for item in dict.fromkeys(scenarios)
+            if item not in self._cells and self._supports(item) is None
+        ]
         for scenario, broken in zip(fresh, self._judged(fresh), strict=True):
             self._result.scenarios += 1
             self._result.not_run += broken is None
@@ -285,7 +289,9 @@ class _Fuzz:
         if is_double:
             return
         now = self._broken(shrunk.scenario, broken.rule, broken.way, broken.known) or broken
-        simpler = [self._cells.get(item) or () for item in simplifications(shrunk.scenario)]  # the shrinker ran them
+        simpler = [
+            self._cells.get(item) or () for item in simplifications(shrunk.scenario)
+        ]  # the shrinker ran them
         finding = FuzzFinding(
             broken=now,
             shrunk=shrunk,
@@ -308,7 +314,11 @@ class _Fuzz:
         for other, shrunk, _ in self._reduced:
             if broken.known is not None and self._shows(shrunk.scenario, broken):
                 return True
-            if broken.known is None and self._shows(shrunk.scenario, broken) and self._has_words(scenario, shrunk):
+            if (
+                broken.known is None
+                and self._shows(shrunk.scenario, broken)
+                and self._has_words(scenario, shrunk)
+            ):
                 return True
             if other.rule != broken.rule or other.known != broken.known:
                 continue

@@ -62,9 +62,7 @@ def hypothesis_held(text: str, sample: Sample) -> tuple[Held, ...]:
     return tuple(item for item in held if item.of or item.reading in {"", "epochs as asked for"})
 
 
-def _held(
-    formula: Formula, reading: str, epochs: Callable[[Cell], float | None], sample: Sample
-) -> Held:
+def _held(formula: Formula, reading: str, epochs: Callable[[Cell], float | None], sample: Sample) -> Held:
     right = of = right_deviating = deviating = 0
     wrong: list[tuple[int, int, Scenario, str, int]] = []
     for number, (cell, observed, expected) in enumerate(

@@ -194,7 +194,11 @@ def _classes(grammar: Grammar, exact: Sequence[Expression], count: int) -> tuple
 
 
 def _best(
-    grammar: Grammar, cells: Quantities, figure: Integers, tried: Sequence[Expression], working: NDArray[np.int64]
+    grammar: Grammar,
+    cells: Quantities,
+    figure: Integers,
+    tried: Sequence[Expression],
+    working: NDArray[np.int64],
 ) -> Candidate:
     """Return the expression that gives the figure on most cells."""
     solver = Solver(grammar.bank, cells.take(working))

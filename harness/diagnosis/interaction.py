@@ -187,7 +187,9 @@ class _Search:
         ]
         if not pure:
             return None
-        best = max(pure, key=lambda chosen: (_all_of(chosen, uncovered).bit_count(), -len(chosen), -_cost(chosen)))
+        best = max(
+            pure, key=lambda chosen: (_all_of(chosen, uncovered).bit_count(), -len(chosen), -_cost(chosen))
+        )
         return self._minimal(best)
 
     def _minimal(self, clause: tuple[_Atom, ...]) -> tuple[_Atom, ...]:

@@ -45,7 +45,9 @@ class Solver:
         self._short = np.arange(bank.starts[2])
         self._leaves = np.arange(bank.starts[1])
 
-    def solve(self, figure: Integers, where: NDArray[np.bool_] | None = None, *, deep: bool = True) -> list[Found]:
+    def solve(
+        self, figure: Integers, where: NDArray[np.bool_] | None = None, *, deep: bool = True
+    ) -> list[Found]:
         """Return expressions that give the figure on the cells `where`, simplest first.
 
         What needs more than a bank expression is searched only if no bank expression does it.
@@ -136,7 +138,9 @@ class _Task:
         """Yield x ± y·z and x ± y·(z ± w): one short expression taken off, a factor divided out, the rest looked up."""
         leaves, short = self._solver.leaves, self._solver.short
         for outer, factors in ((short, leaves), (leaves, short)):
-            residues = np.concatenate([self._figure - self._values[outer], self._values[outer] - self._figure])
+            residues = np.concatenate(
+                [self._figure - self._values[outer], self._values[outer] - self._figure]
+            )
             rows, quotients = self._divided(residues, factors)
             hashes = hash_of(quotients, self._weights)
             starts = np.arange(len(rows))
@@ -154,11 +158,15 @@ class _Task:
                 for start, z in self._matches(starts, wanted):
                     yield start, z, operator, int(w)
 
-    def _chain(
-        self, x: int, y: int, z: int, inner: Operator | None, w: int | None, *, minus: bool
-    ) -> Found:
+    def _chain(self, x: int, y: int, z: int, inner: Operator | None, w: int | None, *, minus: bool) -> Found:
         outer = Operator.SUBTRACT if minus else Operator.ADD
-        cost = self._costs[x] + self._costs[y] + self._costs[z] + 2.0 + (self._costs[w] + 1.0 if w is not None else 0.0)
+        cost = (
+            self._costs[x]
+            + self._costs[y]
+            + self._costs[z]
+            + 2.0
+            + (self._costs[w] + 1.0 if w is not None else 0.0)
+        )
         expression = self._bank.expression
 
         def build() -> Expression:
@@ -170,7 +178,9 @@ class _Task:
 
         return Found(cost=float(cost), build=build)
 
-    def _matches(self, starts: Iterable[int] | NDArray[np.int64], wanted: Hashes) -> Iterator[tuple[int, int]]:
+    def _matches(
+        self, starts: Iterable[int] | NDArray[np.int64], wanted: Hashes
+    ) -> Iterator[tuple[int, int]]:
         """Yield (start, bank position) wherever a wanted hash is one of the bank's."""
         at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
         hits = np.flatnonzero(self._sorted[at] == wanted)
@@ -181,9 +191,7 @@ class _Task:
                 yield int(starts[hit]), int(self._order[position])
                 position += 1
 
-    def _divided(
-        self, residues: Integers, factors: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], Integers]:
+    def _divided(self, residues: Integers, factors: NDArray[np.int64]) -> tuple[NDArray[np.int64], Integers]:
         """Return all exact quotients of residues by factors that are never 0, with (residue, factor) of each.
 
         Quotients that are 0 everywhere, and factors that are 1 everywhere, say nothing.
@@ -231,9 +239,7 @@ class _Task:
                 yield int(x), int(y)
 
     def _entry(self, position: int) -> Found:
-        return Found(
-            cost=float(self._costs[position]), build=lambda: self._bank.expression(position)
-        )
+        return Found(cost=float(self._costs[position]), build=lambda: self._bank.expression(position))
 
     def _pair(self, operator: Operator, x: int, y: int) -> Found:
         cost = float(self._costs[x] + self._costs[y] + OPERATIONS[operator].cost)

@@ -112,7 +112,9 @@ def _divisor_lines(divisor: Divisor) -> Iterator[str]:
         meaning = f", {case.meaning}" if case.meaning else ""
         yield f"  really    {case.weight}{when}{meaning}  ({case.rows} of {case.of} rows)"
         letters |= dict.fromkeys(name for name in MEASURES if name in case.weight.replace("·", " ").split())
-        letters |= dict.fromkeys(name for name in MEASURES if f"({name}·" in case.weight or f"·{name})" in case.weight)
+        letters |= dict.fromkeys(
+            name for name in MEASURES if f"({name}·" in case.weight or f"·{name})" in case.weight
+        )
     if letters:
         yield f"            {'; '.join(f'{name}: {MEASURES[name]}' for name in letters)}"
     if divisor.rivals:

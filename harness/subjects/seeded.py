@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Scenario, nearest
+from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario, Tier, nearest
 from ...scenarios.faults import FAULTS, UNUSUAL, Fault, Unusual
 from ..ledger import Claims, LogEntry
 from .environment import Environment
@@ -40,7 +40,12 @@ class SeededLoop:
         if scenario.drop_last and scenario.rows < scenario.per_device_batch_size:
             return "drop_last leaves no micro-batch"
         contract = self.contract if self._loop.resumes else None
-        return common_limits(scenario, protocols=(LossProtocol.HONOURED,), contract=contract)
+        if self._loop.mixed_precision != (scenario.tier is not Tier.TRACE):
+            return "the seeded loops of mixed precision train a real model, all others the tracer"
+        precisions = (Precision.FP16,) if self._loop.mixed_precision else (Precision.FP32,)
+        return common_limits(
+            scenario, protocols=(LossProtocol.HONOURED,), precisions=precisions, contract=contract
+        )
 
     def train(self, bench: Bench) -> Claims:
         """Run the loop and keep what it says."""

@@ -41,6 +41,9 @@ class Loop:
     resumes = False
     """whether it is also run with interruptions"""
 
+    mixed_precision = False
+    """whether it is run on a real model in float16, instead of on the tracer"""
+
     loader: Any
     optimizer: Any
     schedule: Any
@@ -50,7 +53,14 @@ class Loop:
     T: int
 
     def __init__(
-        self, *, model: Any, train_dataset: Any, eval_dataset: Any, args: Any, announce: Announcer, resume: bool = False
+        self,
+        *,
+        model: Any,
+        train_dataset: Any,
+        eval_dataset: Any,
+        args: Any,
+        announce: Announcer,
+        resume: bool = False,
     ) -> None:
         self.model = model
         self.train_dataset = train_dataset

@@ -71,8 +71,8 @@ def test_an_unknown_suite_is_named(name):
 
 
 def test_the_names_are_those_of_the_files():
-    """The five committed suites."""
-    assert suite_names() == ("boundary", "default", "founding", "numeric", "smoke")
+    """The six committed suites."""
+    assert suite_names() == ("boundary", "default", "founding", "numeric", "precision", "smoke")
 
 
 @pytest.mark.parametrize(
