@@ -1,4 +1,4 @@
-"""How fast the diagnosis searches: formulas from 1,000 cells, interactions over 10,000 cells, in CPU seconds of one core.
+"""How fast the diagnosis searches: formulas from 1,000 cells, interactions over 10,000; CPU seconds of one core.
 
     python -P benchmarks/diagnosis.py [--repeats N] [--cells N] [--judged N]
 

@@ -75,10 +75,10 @@ def main() -> int:
         try:
             for answer in ask(name, todo, chosen.cache):
                 answers[answer["name"]] = answer
+                if chosen.json:
+                    chosen.json.write_text(json.dumps(kept, indent=1))
         except RuntimeError as error:
             broken[name] = str(error)
-        if chosen.json:
-            chosen.json.write_text(json.dumps(kept, indent=1))
     show({name: kept[name] for name in chosen.peers}, asked, broken)
     return 0
 

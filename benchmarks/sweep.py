@@ -53,7 +53,7 @@ def main() -> int:
     missed = []
 
     def tell(name: str, value: str, target: str = "", *, reached: bool = True) -> None:
-        print(f"{name:<52} {value:>16}  {target}{'' if reached else '  MISSED'}", flush=True)
+        print(f"{name:<58} {value:>16}  {target}{'' if reached else '  MISSED'}", flush=True)
         if not reached:
             missed.append(name)
 
@@ -71,6 +71,9 @@ def main() -> int:
         )
         whole = bare.trained / (sweep.seconds * given.jobs)
         tell("harness efficiency with the start of the workers", f"{whole:.2f}")
+        share = bare.trained_processor / sweep.processor
+        tell("harness efficiency on the processor's clock, start included", f"{share:.2f}")
+        tell("processor time of the runner, a cell", f"{sweep.runner / sweep.cells * 1e3:.2f} ms")
         for size in sizes:
             runner, workers = sweep.resident[size]
             tell(
@@ -147,7 +150,8 @@ class Sweep:
 
     Attributes:
         seconds: wall time of all of it. warm_seconds: from the first warm worker to the end.
-        trained: seconds inside the cells, summed.
+        trained: seconds inside the cells, summed; `trained_processor` on the processor's clock, for bare cells.
+        processor: processor seconds of runner and workers, imports included; `runner` those of the runner alone.
         resident: cells to resident bytes of the runner and of the largest worker.
     """
 
@@ -157,20 +161,27 @@ class Sweep:
         self._path = path
         self._sizes = set(sizes)
         self._began = self._warm = 0.0
+        self._bare = bool(execute)
         self._largest = 0
         self.cells = 0
         self.seconds = self.warm_seconds = self.trained = 0.0
+        self.processor = self.runner = self.trained_processor = 0.0
         self.resident: dict[int, tuple[int, int]] = {}
 
     def run(self, cells: int) -> None:
         """Run so many cells."""
         hf = resolve("hf")
         plan = [PlannedCell(scenario=scenario, subject=hf) for scenario in _scenarios(cells)]
+        before = os.times()
         with Store(self._path) as store:
             self._began = time.perf_counter()
             run_sweep(plan, store, self._options, self._handle)
         ended = time.perf_counter()
         self.seconds, self.warm_seconds = ended - self._began, ended - self._warm
+        after = os.times()
+        self.runner = after.user + after.system - before.user - before.system
+        children = after.children_user + after.children_system - before.children_user - before.children_system
+        self.processor = self.runner + children
 
     def _handle(self, event: SweepEvent) -> None:
         if isinstance(event, WorkerReady) and not self._warm:
@@ -180,6 +191,8 @@ class Sweep:
                 raise SystemExit(f"{event.scenario.label}: {event.packed.error_message}")
             self.cells += 1
             self.trained += event.packed.seconds
+            if self._bare:
+                self.trained_processor += float(event.packed.record().output)
             if self.cells % WEIGHED_EVERY == 0:
                 workers = [child.memory_info().rss for child in psutil.Process().children()]
                 self._largest = max(workers, default=self._largest)  # at the very end they are gone already
@@ -193,9 +206,9 @@ def bare(request: Any, scratch: Path) -> CellRecord:
 
     sitting = Sitting.begin(request.scenario, request.contract, request.options)
     bench = _bench(sitting, scratch)
-    began = time.perf_counter()
+    began, began_processor = time.perf_counter(), time.process_time()
     resolve(request.subject).train(bench)
-    seconds = time.perf_counter() - began
+    seconds, processor = time.perf_counter() - began, time.process_time() - began_processor
     return CellRecord(
         cell_id=request.cell_id,
         scenario=request.scenario,
@@ -204,6 +217,7 @@ def bare(request: Any, scratch: Path) -> CellRecord:
         versions=request.versions,
         device=request.device,
         outcome=Outcome.COMPLETED,
+        output=repr(processor),
         seconds=seconds,
     )
 
@@ -315,9 +329,11 @@ def _turn(scenario: Scenario, *, watched: bool) -> float:
     """Return the seconds that the reference needs to construct its Trainer and to train, with or without the probes."""
     from stepaudit.harness.probes import watch
     from stepaudit.harness.running.sitting import Sitting
+    from stepaudit.harness.workloads.workload import Weighing
 
-    # Weighing rows by projection is no probe but a computation of its own: here it never comes round.
-    sitting = Sitting.begin(scenario, "hf-5", {"project_every": 10**9})
+    sitting: Any = Sitting.begin(scenario, "hf-5", {})
+    # Weighing rows by projection is no probe but a computation of its own, which can be had for a sample of updates.
+    sitting.workload.weigh = lambda *_: Weighing(weights=None, residual=None)
     with tempfile.TemporaryDirectory() as scratch:
         bench = _bench(sitting, Path(scratch))
         began = time.perf_counter()

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...scenarios import DatasetKind, ModelKind, Precision, Scenario, Tier
-from ..contract import RULES, CellBooks, Contract, Finding, NotJudged
+from ..contract import CellBooks, Contract, Finding
 from ..contract.formulas import target_formula
-from .clusters import FaultCluster, Judgement, clusters_of
+from .clusters import FaultCluster, clusters_of
 from .divergence import SideBySide, side_by_side
 from .divisors import Divisor, divisor_of
 from .expression import Expression
-from .figures import FIGURES, Cell, Figure, Sample, cell_of, sample_of
+from .figures import FIGURES, Cell, Figure, Sample, sample_of
 from .formulas import FormulaOf, Rounds, RunCells, Settled
 from .hypotheses import Held, hypothesis_held
 from .interaction import Interaction, interaction_of
 from .quantities import quantities_of
+from .rule_cells import FindingsByRule, RuleCells, findings_of, judgements_of
 from .shrinking import Shrunk, shrink
 from .space import Space
 
@@ -133,8 +134,8 @@ def explain_subject(
         space = Space(templates=templates, supports=supports, contract=contract)
         formula = FormulaOf(contract, space, run, rounds)
         formula.add(cells)
-    findings = [_findings(cell.books, rules) for cell in cells]
-    clusters = clusters_of(_judgements(findings))
+    findings = [findings_of(cell.books, rules) for cell in cells]
+    clusters = clusters_of(judgements_of(findings))
     shown = []
     for figure in figures or FIGURES.values():
         is_worth = figures or clusters or figure.rule is not None
@@ -163,41 +164,17 @@ def explain_subject(
     )
 
 
-_Findings = dict[str, list[Finding] | None]
-
-
-def _findings(books: CellBooks, rules: frozenset[str] | None) -> _Findings:
-    """Ask every rule; None where it cannot judge."""
-    asked = {}
-    for rule_id, rule in RULES.items():
-        if rules is None or rule_id in rules:
-            found = rule.judge(books)
-            asked[rule_id] = None if isinstance(found, NotJudged) else found
-    return asked
-
-
-def _judgements(findings: Sequence[_Findings]) -> dict[str, Judgement]:
-    rules = findings[0] if findings else {}
-    return {
-        rule: Judgement(
-            failing=frozenset(number for number, found in enumerate(findings) if found[rule]),
-            judged=frozenset(number for number, found in enumerate(findings) if found[rule] is not None),
-        )
-        for rule in rules
-    }
-
-
 def _explained_cluster(
     cluster: FaultCluster,
     cells: Sequence[Cell],
-    findings: Sequence[_Findings],
+    findings: Sequence[FindingsByRule],
     more: Sequence[Cell],
     contract: Contract,
     supports: Callable[[Scenario], str | None],
     run: RunCells | None,
 ) -> ExplainedCluster:
     judged = {cells[number].books.scenario: number in cluster.failing for number in sorted(cluster.judged)}
-    reducer = _Reducer(cluster.rule, contract, supports, run)
+    reducer = RuleCells(cluster.rule, contract, supports, run)
     reducer.judge(more)
     smallest = min(cluster.failing, key=lambda number: _size(cells[number].books))
     books, shrunk = cells[smallest].books, None
@@ -206,7 +183,7 @@ def _explained_cluster(
         shrunk = shrink(books.scenario, reducer.still_fails)
         reduced = reducer.books.get(shrunk.scenario)
         if reduced is not None:
-            books, finding = reduced, (_findings(reduced, None)[cluster.rule] or [finding])[0]
+            books, finding = reduced, (findings_of(reduced, None)[cluster.rule] or [finding])[0]
     divisor = None
     if cluster.rule in {"weight", "leak"}:
         chosen = [cells[number].books for number in sorted(cluster.failing)[:_SMALL]]
@@ -226,36 +203,6 @@ def _explained_cluster(
         divergence=side_by_side(books, cluster.rule, finding),
         divisor=divisor,
     )
-
-
-class _Reducer:
-    """Answers the shrinker by running cells; keeps what the rule says of every cell, and the books of what fails."""
-
-    def __init__(
-        self, rule: str, contract: Contract, supports: Callable[[Scenario], str | None], run: RunCells | None
-    ) -> None:
-        self._rule = rule
-        self._contract = contract
-        self._supports = supports
-        self._run = run
-        self.books: dict[Scenario, CellBooks] = {}
-        self.judged: dict[Scenario, bool] = {}
-
-    def judge(self, cells: Sequence[Cell]) -> None:
-        """Ask the rule."""
-        for cell in cells:
-            found = RULES[self._rule].judge(cell.books)
-            if not isinstance(found, NotJudged):
-                self.judged[cell.books.scenario] = bool(found)
-                if found:
-                    self.books[cell.books.scenario] = cell.books
-
-    def still_fails(self, scenarios: Sequence[Scenario]) -> list[bool]:
-        """Run those that the subject supports."""
-        runnable = [scenario for scenario in scenarios if self._supports(scenario) is None]
-        records = self._run(runnable) if self._run is not None and runnable else ()
-        self.judge([cell for record in records if (cell := cell_of(record, self._contract)) is not None])
-        return [self.judged.get(scenario, False) for scenario in scenarios]
 
 
 def _explained_figure(

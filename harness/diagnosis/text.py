@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...scenarios import Scenario
 from ..contract import RULES, Contract
-from .divisors import MEASURES, Divisor
+from .divisors import Divisor
 from .explanation import Explained, ExplainedCluster, ExplainedFigure
 from .expression import Expression, Leaf, leaves_of
 from .formulas import Settled
@@ -14,6 +14,7 @@ from .fuzzing import Broken, FuzzFinding
 from .hypotheses import Held
 from .quantities import DEFINITIONS, MEANINGS, quantities_of
 from .shrinking import Shrunk
+from .weight_samples import MEASURES
 
 __all__ = ["explained_lines", "finding_lines", "numbers_of"]
 

@@ -84,7 +84,7 @@ class _Probe:
     def scaling(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """A scaler that finds infinities never calls the optimizer: that attempt is a skipped step."""
 
-        def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        def watched(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             before = self._updates
             self._loss_scale = float(scaler.get_scale()) if scaler.is_enabled() else None
             inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps the torch optimizer
@@ -95,7 +95,7 @@ class _Probe:
             self._loss_scale = None
             return result
 
-        return step
+        return watched
 
     def zeroing_optimizer(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Record `optimizer.zero_grad()`."""

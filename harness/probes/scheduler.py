@@ -35,7 +35,7 @@ def watch_schedulers(recorder: Recorder) -> Iterator[None]:
         return initial
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def step(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> Any:
+        def advance(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> Any:
             nonlocal depth
             depth += 1
             try:
@@ -47,7 +47,7 @@ def watch_schedulers(recorder: Recorder) -> Iterator[None]:
                 recorder.append(SchedulerStep(learning_rates=tuple(float(group["lr"]) for group in groups)))
             return result
 
-        return step
+        return advance
 
     with ExitStack() as stack:
         stack.enter_context(replaced(LRScheduler, "_initial_step", nested))

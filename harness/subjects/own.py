@@ -268,9 +268,9 @@ def _claims(claimed: Any, args: LoopArguments, saved: tuple[int, ...] | None) ->
 def _entry(entry: Any) -> LogEntry:
     if not isinstance(entry, Mapping):
         raise SubjectError(f"an entry of log_history is a table, not {type(entry).__name__}: {entry!r:.80}")
-    step = entry.get("step", entry.get("global_step"))
+    claimed = entry.get("step", entry.get("global_step"))
     return LogEntry(
-        global_step=_whole("step", step),
+        global_step=_whole("step", claimed),
         epoch=_real("epoch", entry.get("epoch")),
         loss=_real("loss", entry.get("loss")),
         learning_rate=_real("learning_rate", entry.get("learning_rate")),

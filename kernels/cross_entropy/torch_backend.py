@@ -77,8 +77,8 @@ def cross_entropy_forward(logits_TV: Tensor, labels_T: Tensor, options: LossOpti
     total = torch.zeros((), dtype=wide, device=logits_TV.device)
     lse_T = torch.zeros(labels_T.shape, dtype=wide, device=logits_TV.device)
     rows_T = labels_T.ne(options.ignore_index).nonzero().squeeze(1)
-    step = max(1, _BLOCK_ELEMENTS // max(1, logits_TV.shape[1]))
-    for rows in torch.split(rows_T, step) if rows_T.numel() else ():
+    chunk_rows = max(1, _BLOCK_ELEMENTS // max(1, logits_TV.shape[1]))
+    for rows in torch.split(rows_T, chunk_rows) if rows_T.numel() else ():
         z_TV = logits_TV.index_select(0, rows).to(wide)
         loss_rows, lse_rows = loss_rows_(z_TV, labels_T[rows], options, gradient=False)
         total += loss_rows.sum()
@@ -92,9 +92,9 @@ def cross_entropy_backward_(
     """Overwrite `logits` with `grad` times the gradient of the summed loss."""
     wide = _wide(logits_TV)
     counts_T = labels_T.ne(options.ignore_index)
-    step = max(1, _BLOCK_ELEMENTS // max(1, logits_TV.shape[1]))
-    for start in range(0, logits_TV.shape[0], step):
-        block = slice(start, start + step)
+    chunk_rows = max(1, _BLOCK_ELEMENTS // max(1, logits_TV.shape[1]))
+    for start in range(0, logits_TV.shape[0], chunk_rows):
+        block = slice(start, start + chunk_rows)
         logits, counts = logits_TV[block], counts_T[block]
         direct = logits.dtype == wide
         z_TV = logits if direct else logits.to(wide)

@@ -37,11 +37,11 @@ def linear_cross_entropy(
     if not count:
         return total
     everything = count == labels_T.numel()
-    step = min(count, chunk_tokens or max(1, CHUNK_ELEMENTS // vocabulary))
-    logits_CV = hidden_TH.new_empty(step, vocabulary)
-    scratch_CV = logits_CV if logits_CV.dtype == wide else logits_CV.new_empty(step, vocabulary, dtype=wide)
-    for start in range(0, count, step):
-        rows = slice(start, start + step) if everything else rows_T[start : start + step]
+    chunk_rows = min(count, chunk_tokens or max(1, CHUNK_ELEMENTS // vocabulary))
+    logits_CV = hidden_TH.new_empty(chunk_rows, vocabulary)
+    scratch_CV = logits_CV if logits_CV.dtype == wide else logits_CV.new_empty(chunk_rows, vocabulary, dtype=wide)
+    for start in range(0, count, chunk_rows):
+        rows = slice(start, start + chunk_rows) if everything else rows_T[start : start + chunk_rows]
         hidden_CH = hidden_TH[rows]
         size = hidden_CH.shape[0]
         logits, z_CV = logits_CV[:size], scratch_CV[:size]

@@ -30,10 +30,10 @@ def linear_cross_entropy(
     rows, vocabulary = hidden_TH.shape[0], weight_VH.shape[0]
     total = torch.zeros((), dtype=torch.float32, device=hidden_TH.device)
     one = torch.ones((), dtype=torch.float32, device=hidden_TH.device)
-    step = min(max(1, rows), chunk_tokens or max(1, CHUNK_ELEMENTS // vocabulary))
-    logits_CV = hidden_TH.new_empty(step, vocabulary)
-    for start in range(0, rows, step):
-        chunk = slice(start, start + step)
+    chunk_rows = min(max(1, rows), chunk_tokens or max(1, CHUNK_ELEMENTS // vocabulary))
+    logits_CV = hidden_TH.new_empty(chunk_rows, vocabulary)
+    for start in range(0, rows, chunk_rows):
+        chunk = slice(start, start + chunk_rows)
         hidden_CH, labels_C = hidden_TH[chunk], labels_T[chunk]
         logits = logits_CV[: hidden_CH.shape[0]]
         torch.mm(hidden_CH, weight_VH.t(), out=logits)

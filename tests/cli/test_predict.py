@@ -10,13 +10,25 @@ import pytest
 OPTIONS = {
     "run": {
         "--axis", "--contract", "--fresh-fraction", "--jobs", "--known", "--memory", "--no-reference", "--no-verbose",
-        "--out", "--reference", "--rule", "--select", "--shard", "--subject", "--suite", "--tier", "--timeout", "--verbose",
+        "--out", "--reference", "--rule", "--select", "--shard", "--subject", "--suite", "--tier", "--timeout",
+        "--verbose",
     },
     "predict": {"--contract"},
     "check": {"--known", "--no-verbose", "--verbose"},
     "report": {"--no-verbose", "--verbose"},
     "replay": {"--timeout"},
     "doctor": set(),
+    "explain": {
+        "--figure", "--held-out", "--hypothesis", "--jobs", "--no-run", "--no-shrink", "--rule", "--run", "--seed", "--shrink",
+        "--subject", "--timeout",
+    },
+    "fuzz": {
+        "--budget", "--contract", "--jobs", "--known", "--out", "--rule", "--seed", "--subject", "--timeout",
+    },
+    "faults": {"--jobs", "--only", "--out", "--suite"},
+    "train": {
+        "--eval-rows", "--hidden", "--layers", "--lora", "--model", "--no-resume", "--out", "--resume", "--rows", "--tokens",
+    },
 }  # fmt: skip
 """what people have in their scripts; a change here is a change of the interface"""
 
@@ -24,7 +36,9 @@ OPTIONS = {
 def test_the_founding_case_is_explained(stepaudit):
     """Formulas in symbols and with the numbers of Unsloth's issue filled in."""
     done = stepaudit(
-        *shlex.split("predict --rows 5590 --per-device-batch-size 4 --grad-accum 4 --max-steps 350 --contract hf-5")
+        *shlex.split(
+            "predict --rows 5590 --per-device-batch-size 4 --grad-accum 4 --max-steps 350 --contract hf-5"
+        )
     )
     assert done.code == 0, done.err
     assert "T = max_steps = 350 (a positive max_steps overrides epochs)" in done.out
@@ -37,7 +51,9 @@ def test_the_names_of_training_arguments_are_understood(stepaudit):
     """People copy their arguments as they are."""
     ours = stepaudit(*shlex.split("predict --rows 60 --per-device-batch-size 2 --grad-accum 4 --epochs 1.5"))
     theirs = stepaudit(
-        *shlex.split("predict --rows 60 --per-device-train-batch-size 2 --gradient-accumulation-steps 4 --num-train-epochs 1.5")
+        *shlex.split(
+            "predict --rows 60 --per-device-train-batch-size 2 --gradient-accumulation-steps 4 --num-train-epochs 1.5"
+        )
     )
     assert ours.code == theirs.code == 0
     assert ours.out == theirs.out
@@ -62,6 +78,11 @@ def test_the_options_are_those_that_were_published(stepaudit, command):
         for word in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line[:60])
     }
     assert listed - OPTIONS[command] - {"--help", "--version"} == set()
+
+
+def test_the_commands_are_those_that_were_published(stepaudit):
+    """Each has its options above."""
+    assert set(re.findall(r"^│ ([a-z]+)", stepaudit("--help").out, re.M)) == set(OPTIONS)
 
 
 def test_version_and_help_exit_with_0(stepaudit):

@@ -27,7 +27,7 @@ def judge_log(books: CellBooks) -> Findings:
     if not every:
         return NotJudged(reason="logging_steps = 0: no log was asked for")
     at = [entry.global_step for entry in entries if entry.loss is not None]
-    if at and all(step is None for step in at):
+    if at and all(place is None for place in at):
         return NotJudged(reason="no log entry says at which step it was written")
     due = list(range(every, done + 1, every))
     with_last = due if done in due else [*due, done]

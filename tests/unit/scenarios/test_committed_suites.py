@@ -107,15 +107,14 @@ def test_the_default_suite_covers_all_pairs_it_promises():
 
 
 def test_the_default_suite_is_broad_and_cheap():
-    """At least 200 scenarios, at most 60 updates each, few rows, one rank, nothing but the trace tier."""
+    """At least 200 scenarios, at most 60 updates each, few rows, one rank, nothing but the trace tier, few resumes."""
     scenarios = load_suite("default").scenarios
     assert 200 <= len(scenarios) <= 260
     assert max(planned(s)[0] for s in scenarios) <= 60
     assert max(s.rows for s in scenarios) <= 64
     assert sum(planned(s)[0] for s in scenarios) < 2000
-    assert {(s.ranks, s.resume_at, s.precision, s.tier) for s in scenarios} == {
-        (1, None, Precision.FP32, Tier.TRACE)
-    }
+    assert {(s.ranks, s.precision, s.tier) for s in scenarios} == {(1, Precision.FP32, Tier.TRACE)}
+    assert sum(s.resume_at is not None for s in scenarios) == 6
 
 
 def test_the_default_suite_has_the_places_where_faults_were_found():
