@@ -26,6 +26,7 @@ class Setting:
         rows, B, A, epochs, max_steps, drop_last: as everywhere in the field.
         schedule, warmup: by Hugging Face name, in updates.
         limit: max_grad_norm; 0 turns clipping off.
+        fp16: autocast with a grad scaler.
     """
 
     rows: int
@@ -37,6 +38,7 @@ class Setting:
     schedule: str = "linear"
     warmup: int = 0
     limit: float = 0.0
+    fp16: bool = False
 
     @property
     def M(self) -> int:  # noqa: N802 - the contract's letter
@@ -154,7 +156,7 @@ def arguments(setting: Setting, output_dir: str) -> SimpleNamespace:
         dataloader_num_workers=0,
         data_seed=0,
         bf16=False,
-        fp16=False,
+        fp16=setting.fp16,
         output_dir=output_dir,
     )
 

@@ -1,14 +1,16 @@
 """pytest-torch 1.1.1: its training-loop checks, called as its guide says, on every loop that is named.
 
-Three checks have something to say about a training loop:
+Four checks have something to say about a training loop:
 
 * `assert_accumulation_equivalent`: A micro-batches against one full batch, the user's own step for both;
 * `run_training` with `assert_no_skipped_updates`, `assert_finite`, `assert_grad_norm_below`, `assert_lr`: a step is one
   window here, so that every step must update once. What the rate and the norm should be, the user says;
+* `assert_mixed_precision_training`, for the loops with a grad scaler;
 * `assert_optimizer_coverage` (part of `assert_healthy`).
 
 It drives the steps itself: how many there are, and which rows, the loop is told. So the loop runs in a thread that is
-handed one micro-batch at a time, and what it does when it is not fed (overrun, wrong epochs) is out of sight.
+handed one micro-batch at a time, and what it does when it is not fed (overrun, wrong epochs) is out of sight. `assert_resume_equivalent` is not called: it wants to feed the resumed
+loop itself, from the right batch on, while these loops find their place in the data themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +26,12 @@ from typing import Any
 
 import arena
 from arena import SETTINGS, Setting
-from pytest_torch import TrainingSetup, assert_accumulation_equivalent, run_training
+from pytest_torch import (
+    TrainingSetup,
+    assert_accumulation_equivalent,
+    assert_mixed_precision_training,
+    run_training,
+)
 
 
 # ---- the adapter that a user would write: a loop that owns its control flow becomes a step
@@ -34,16 +41,20 @@ class Fed:
     def __init__(self, loop: Any) -> None:
         self.loop, self.batches, self.asks = loop, queue.Queue(), threading.Semaphore(0)
         self.error: BaseException | None = None
+        self.sample = arena.batch_of([0, 1])
         self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
         loop.make_loader = lambda: self
         loop.prepare()
         loop.prepare = lambda: None
-        self.thread = threading.Thread(target=self.run, daemon=True)
 
     def __len__(self) -> int:
         return self.loop.length
 
     def __iter__(self) -> Iterator[Any]:
+        if threading.current_thread() is not self.thread:  # a loop that looks at the data before it trains
+            yield self.sample
+            return
         for _ in range(len(self)):
             self.asks.release()
             batch = self.batches.get()
@@ -63,13 +74,17 @@ class Fed:
         """Hand over one micro-batch and wait until the loop wants the next, or is done."""
         if not self.thread.is_alive() and not self.over.is_set():
             self.thread.start()
-            self.asks.acquire()
+            self.wait()
         if not self.over.is_set():
             self.batches.put(batch)
-            self.asks.acquire()
+            self.wait()
         if self.error is not None:
             raise self.error
         return self.loop.window_loss
+
+    def wait(self) -> None:
+        if not self.asks.acquire(timeout=30):
+            raise RuntimeError("the loop neither asked for a micro-batch nor ended: it cannot be driven step by step")
 
     def stop(self) -> None:
         if self.thread.is_alive():
@@ -96,7 +111,7 @@ class Checks:
             loop.length = setting.M
             fed = Fed(loop)
             self.fed.append(fed)
-            made = TrainingSetup(loop.model, loop.optimizer)
+            made = TrainingSetup(loop.model, loop.optimizer, scaler=getattr(loop, "scaler", None))
             made.fed = fed
             return made
 
@@ -145,6 +160,22 @@ class Checks:
 
         return self._failure(run)
 
+    def mixed_precision(self) -> str | None:
+        """Sixteen windows in float16; the scaler begins so high that many are suppressed."""
+        setting = Setting(rows=16, B=2, A=2, max_steps=1000, limit=0.05, fp16=True)
+        windows = [[arena.batch_of([row, row + 1]) for row in (at, at + 2)] for at in range(0, 16, 4)]
+
+        def step(made: Any, window: Any) -> Any:
+            for batch in window:
+                loss = made.fed.step(batch)
+            return loss
+
+        return self._failure(
+            lambda: assert_mixed_precision_training(
+                self.setup(setting), windows, step, steps=40, max_skipped_fraction=0.8
+            )
+        )
+
     def _failure(self, check: Callable[[], object]) -> str | None:
         try:
             check()
@@ -176,6 +207,8 @@ def main() -> None:
         todo = [("accumulation", checks.accumulation)] + [
             (f"run_training, {setting.name}", lambda setting=setting: checks.telemetry(setting)) for setting in SETTINGS
         ]
+        if arena.loop_class(name).mixed_precision:
+            todo.append(("mixed precision", checks.mixed_precision))
         for title, check in todo:
             try:
                 failure = check()

@@ -15,7 +15,6 @@ from stepaudit.harness.judging.cells import judge_cell
 from stepaudit.harness.running.cell import execute
 from stepaudit.harness.running.request import CellRequest
 from stepaudit.harness.subjects import resolve
-from stepaudit.scenarios import ModelKind
 from stepaudit.scenarios.faults import FAULTS
 from stepaudit.scenarios.suites import load_suite
 
@@ -27,7 +26,7 @@ ENOUGH = 40
 
 def main() -> None:
     """Names on the command line; an answer a line."""
-    suite = [scenario for scenario in load_suite("default").scenarios if scenario.model is ModelKind.TRACER]
+    suite = load_suite("default").scenarios
     today = datetime.now(UTC).date()
     for name in sys.argv[1:]:
         subject = resolve(f"{'fault' if name in FAULTS else 'unusual'}@{name}")
@@ -51,7 +50,7 @@ def main() -> None:
             if found:
                 break
         arena.tell(
-            name=name, outcome="sees" if found else "error" if error else "passes", text=found or error, checks=ran,
+            name=name, outcome="sees" if found else "error" if error else "passes" if ran else "no cell", text=found or error, checks=ran,
             failing=int(bool(found)), seconds=time.process_time() - began,
         )  # fmt: skip
 

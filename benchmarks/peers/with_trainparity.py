@@ -5,16 +5,23 @@
   send backward (full window; then a short one). What a loop does around it must be declared by hand with the flags
   of `AccumulationExecutionPlan`: `DECLARED`, which says the fault before it is looked for.
 * `audit_sample_coverage` reads row numbers that the user's loop reports, an epoch a window. It runs the whole loop.
-* `check_resume` runs the user's own command in fresh processes. No seeded loop can resume, so it is not run.
+* `check_resume` runs the user's own command (`resume_run`) in fresh processes, for the loops that can resume; the
+  checkpoint is the loop's own, after update 2 of 6 (within an epoch) and, if that passes, 3 (at its end).
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import arena
 from arena import SETTINGS, Setting
@@ -22,9 +29,11 @@ from trainparity import ExactlyOnce, Outcome, audit_sample_coverage, check_accum
 from trainparity.api import (
     AccumulationExecutionPlan,
     LossAccounting,
+    ProcessExecutionPlan,
     SampleObservation,
     ToleranceComparison,
     TrainingState,
+    check_resume,
 )
 
 #: Parts of the loop that decide what `check_accumulation` compares; a fault elsewhere cannot reach it. (It takes the
@@ -77,8 +86,6 @@ class Window:
 
 
 def _joined(batches: list[Any]) -> Any:
-    import torch
-
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
@@ -112,33 +119,67 @@ def coverage(name: str, setting: Setting, scratch: str) -> str | None:
     return None
 
 
+class Resumed:
+    """The case of a resumed run: how the loop is started, and what of its checkpoint is looked at."""
+
+    name = ""
+    split_step = 2
+    total_step = 6
+
+    def command(self, plan: ProcessExecutionPlan) -> list[str]:
+        """Run up to an update, from the start or from a checkpoint."""
+        script = str(Path(__file__).with_name("resume_run.py"))
+        return [sys.executable, script, self.name, str(plan.run_dir), str(plan.end_step), str(plan.resume_from or "")]
+
+    def checkpoint_path(self, run_dir: Path) -> Path:
+        """Where the command leaves it."""
+        return run_dir / "checkpoint.pt"
+
+    def observe_checkpoint(self, path: Path) -> dict[str, object]:
+        """Weights, optimizer, schedule and how far the loop says it is."""
+        state = torch.load(path, weights_only=False)
+        return {name: state[name] for name in ("model", "optimizer", "schedule", "updates", "epoch", "done_in_epoch")}
+
+
 # ---- its end
+
+
+def resume(name: str, split: int) -> Any:
+    """The resume check of a loop."""
+    with _case(f"from with_trainparity import Resumed\nclass Case(Resumed):\n    name = {name!r}\n    split_step = {split}\n") as paths:  # fmt: skip
+        return check_resume("case_of_this_loop:Case", environment={"PYTHONPATH": paths})
+
+
+@contextlib.contextmanager
+def _case(text: str) -> Iterator[str]:
+    """Write a case that a fresh process can import, and give the import path."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "case_of_this_loop.py").write_text(text)
+        sys.path.insert(0, directory)
+        sys.modules.pop("case_of_this_loop", None)
+        importlib.invalidate_caches()
+        try:
+            yield os.pathsep.join([directory, str(Path(__file__).parent)])
+        finally:
+            sys.path.remove(directory)
 
 
 def accumulation(name: str, micro_batches: int) -> Any:
     """The window of a loop, by a case that a fresh process can import."""
     plan = dict(DECLARED.get(name, {}))
     plan |= {} if name in DECLARED else {"scale_accumulated_loss": False, "use_explicit_loss_accounting": False}
-    where = Path(tempfile.mkdtemp()) / "case_of_this_loop.py"
     base = "DeclaredWindow" if name in DECLARED else "Window"
-    where.write_text(
+    text = (
         f"from with_trainparity import {base}\nclass Case({base}):\n"
         f"    name = {name!r}\n    micro_batches = {micro_batches}\n"
     )
-    sys.path.insert(0, str(where.parent))
-    sys.modules.pop("case_of_this_loop", None)
-    import os
-
-    paths = os.pathsep.join([str(where.parent), os.environ.get("PYTHONPATH", "")])
-    try:
+    with _case(text) as paths:
         return check_accumulation(
             "case_of_this_loop:Case",
             candidate=AccumulationExecutionPlan(microbatch_count=micro_batches, **plan),
             comparison=ToleranceComparison(rtol=1e-4, atol=1e-6),
             environment={"PYTHONPATH": paths},
         )
-    finally:
-        sys.path.remove(str(where.parent))
 
 
 class DeclaredWindow(Window):
@@ -177,6 +218,14 @@ def main() -> None:
             checks += 1
             result = accumulation(name, size)
             text = f"accumulation, window of {size}: {result.outcome.value} in {result.first_observed_phase}: {result.message}"
+            into = {Outcome.FAIL: found, Outcome.ABSTAIN: abstained, Outcome.ERROR: errors}
+            if result.outcome is not Outcome.PASS:
+                into[result.outcome].append(text)
+                break
+        for split in (2, 3) if arena.loop_class(name).resumes else ():
+            checks += 1
+            result = resume(name, split)
+            text = f"resume at update {split}: {result.outcome.value}: {result.message} {result.primary_difference}"
             into = {Outcome.FAIL: found, Outcome.ABSTAIN: abstained, Outcome.ERROR: errors}
             if result.outcome is not Outcome.PASS:
                 into[result.outcome].append(text)

@@ -33,8 +33,10 @@ def conclude(
     from ...reports.write import write_reports
 
     verdict = verdict_of(read_manifest(directory), store, known)
-    write_reports(verdict, store.get, directory)
-    print_summary(verdict, console=console, out_dir=directory, verbose=verbose)
+    try:
+        write_reports(verdict, store.get, directory)
+    finally:  # a report that cannot be written must not hide the verdict
+        print_summary(verdict, console=console, out_dir=directory, verbose=verbose)
     return verdict.exit_code
 
 

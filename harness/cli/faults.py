@@ -23,6 +23,7 @@ from ..running.events import CellFinished, CellReused, SweepEvent
 from ..running.plan import PlannedCell, SweepOptions
 from ..running.store import RECORDS_NAME, Store
 from ..subjects import resolve
+from .numbers import Count
 
 __all__ = ["faults"]
 
@@ -35,7 +36,7 @@ def faults(
     suite: str = "default",
     only: Annotated[list[str] | None, Parameter(negative="")] = None,
     out: Path = Path("stepaudit-out/faults"),
-    jobs: int | None = None,
+    jobs: Count = None,
 ) -> int:
     """Run every seeded fault and every unusual trainer over a suite, and print the score.
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from ...scenarios import Scenario, ScenarioError, scenario_from_mapping
 from ...scenarios.known import KnownDeviation
 from ..contract import Contract, contract_named, rule_named
-from ..diagnosis.fuzzing import Broken, FuzzFinding, FuzzOptions, FuzzResult
+from ..diagnosis.fuzz_records import Broken, FuzzFinding, FuzzResult
+from ..diagnosis.fuzzing import FuzzOptions
 from ..diagnosis.fuzzing import fuzz as search
 from ..diagnosis.text import finding_lines
 from ..judging.cells import judge_cell, reproduce_line

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import Token
+from cyclopts import Parameter, Token
 
 from ...scenarios import ScenarioError
 
-__all__ = ["seconds_of", "whole_number"]
+__all__ = ["Count", "seconds_of", "whole_number"]
 
 
 def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
@@ -21,6 +21,10 @@ def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", token.value, re.ASCII):
         raise ScenarioError(f"{token.keyword or 'the value'} must be an integer, not {token.value!r}")
     return int(token.value)
+
+
+Count = Annotated[int | None, Parameter(converter=whole_number)]
+"""an option that takes an integer"""
 
 
 def seconds_of(timeout: float) -> float:

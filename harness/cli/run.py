@@ -22,13 +22,12 @@ from ..running.shard import Shard
 from ..running.store import Store
 from .conclude import conclude, known_deviations
 from .manifest import RECORDS, Manifest, write_manifest
-from .numbers import seconds_of, whole_number
+from .numbers import Count, seconds_of
 from .plan import SweepPlan, plan_sweep
 
 __all__ = ["run"]
 
 Many = Annotated[list[str] | None, Parameter(negative="", allow_repeating=True)]
-Count = Annotated[int | None, Parameter(converter=whole_number)]
 MOST_MEMORY = 2**20
 """GiB; more than any machine has, and a limit that the kernel still takes"""
 

@@ -71,13 +71,18 @@ def predict_columns(columns: Columns, contract: Contract) -> Predicted:
     # Windows close at multiples of A and, where a whole epoch fits into one, at multiples of M.
     tight = (M > 0) & (M <= A)
     safe_M = np.maximum(M, 1)
-    both = np.lcm(safe_M, A)
+    optimizer_steps = np.minimum(T, available // A)
+    micro_batches = optimizer_steps * A
+    where = np.flatnonzero(tight)  # few of them: the rest needs no search
+    if where.size:
+        few_M, few_A = M[where], A[where]
+        both = np.lcm(few_M, few_A)
 
-    def closed(done: Integers) -> Integers:
-        return done // A + np.where(tight, done // safe_M - done // both, 0)
+        def closed(done: Integers) -> Integers:
+            return done // few_A + done // few_M - done // both
 
-    optimizer_steps = np.minimum(T, closed(available))
-    micro_batches = np.where(tight, _first_reaching(closed, optimizer_steps, available), optimizer_steps * A)
+        optimizer_steps[where] = np.minimum(T[where], closed(available[where]))
+        micro_batches[where] = _first_reaching(closed, optimizer_steps[where], available[where])
     return Predicted(
         M=M,
         U=U,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from ...scenarios import DatasetKind, Scenario
 from ..contract import RULES, Contract
 from .drawing import boundary_scenarios
+from .fuzz_records import Broken, FuzzFinding, FuzzResult
 from .shrinking import Shrunk, shrink, simplifications
 
-__all__ = ["Broken", "FuzzFinding", "FuzzOptions", "FuzzResult", "Verdicts", "fuzz"]
+__all__ = ["FuzzOptions", "Verdicts", "fuzz"]
 
 _RULE_ORDER = list(RULES)
 """from cause to consequence"""
@@ -26,24 +27,6 @@ _SEARCHING = 0.75
 """share of the budget in which new scenarios are drawn"""
 _OVERSHOOT = 1.25
 """reductions may take a quarter of the budget beyond it"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Broken:
-    """One rule that a cell breaks.
-
-    Attributes:
-        rule: its id.
-        way: how, so that different faults of one rule are told apart: `more`, `less`, `no end`, or empty.
-        known: id of the known deviation that covers it with this value; None for a new one.
-        expected, got: as the rule says it.
-    """
-
-    rule: str
-    way: str
-    known: str | None
-    expected: str
-    got: str
 
 
 Verdicts = Callable[[Sequence[Scenario]], Sequence[tuple[Broken, ...] | None]]
@@ -63,44 +46,6 @@ class FuzzOptions:
     budget_s: float = 60.0
     seed: int = 0
     rule: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FuzzFinding:
-    """One fault.
-
-    Attributes:
-        broken: the rule, and how it is broken in the reduced scenario.
-        shrunk: the reduced scenario.
-        first: the scenario in which it was found.
-        also: what else the reduced scenario breaks; it is not reduced once more for that.
-        seen: scenarios that showed it.
-        other_way: whether a simplification breaks the same rule in another way, which is another finding.
-    """
-
-    broken: Broken
-    shrunk: Shrunk
-    first: Scenario
-    also: tuple[Broken, ...]
-    seen: int
-    other_way: bool = False
-
-
-@dataclass(kw_only=True)
-class FuzzResult:
-    """What a fuzz found.
-
-    Attributes:
-        findings: new ones first, then in the order of their rules.
-        scenarios: those that were run while searching; `not_run` of them gave no books.
-        cut_short: findings that the budget left no time to reduce, with the scenario that shows them.
-    """
-
-    findings: list[FuzzFinding] = field(default_factory=list)
-    scenarios: int = 0
-    not_run: int = 0
-    seconds: float = 0.0
-    cut_short: list[tuple[Broken, Scenario]] = field(default_factory=list)
 
 
 def fuzz(

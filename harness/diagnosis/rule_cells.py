@@ -26,6 +26,7 @@ def findings_of(books: CellBooks, rules: frozenset[str] | None) -> FindingsByRul
 
 
 def judgements_of(findings: Sequence[FindingsByRule]) -> dict[str, Judgement]:
+    """Return, for every rule, which cells break it and which it could judge."""
     rules = findings[0] if findings else {}
     return {
         rule: Judgement(

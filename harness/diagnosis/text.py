@@ -10,7 +10,7 @@ from .divisors import Divisor
 from .explanation import Explained, ExplainedCluster, ExplainedFigure
 from .expression import Expression, Leaf, leaves_of
 from .formulas import Settled
-from .fuzzing import Broken, FuzzFinding
+from .fuzz_records import Broken, FuzzFinding
 from .hypotheses import Held
 from .quantities import DEFINITIONS, MEANINGS, quantities_of
 from .shrinking import Shrunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +25,7 @@ class HfTrainer:
     fingerprint = ""
     prints_claims = False
 
-    @property
+    @cached_property
     def contract(self) -> str:
         """Semantics of the installed release: windows by epoch since 4.46."""
         major, minor = (int(part) for part in version("transformers").split(".")[:2])

@@ -65,6 +65,11 @@ class TracerForCausalLM(PreTrainedModel, GenerationMixin):
         self.rows = nn.Parameter(1.0 + torch.remainder(rows, 8) / 8)
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @classmethod
+    def can_generate(cls) -> bool:
+        """It has nothing to say; so that no generation config is built, which takes longer than a short run."""
+        return False
+
     def _init_weights(self, module: nn.Module) -> None:
         """Keep the constructor's values: they are exact binary fractions that tell rows apart."""
 

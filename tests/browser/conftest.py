@@ -26,10 +26,10 @@ FLAGS = [
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def _verdicts():
-    key = "stepaudit_report_verdicts"
+def _load(name):
+    key = f"stepaudit_report_{name}"
     if key not in sys.modules:
-        path = Path(__file__).parents[1] / "unit" / "reports" / "verdicts.py"
+        path = Path(__file__).parents[1] / "unit" / "reports" / f"{name}.py"
         spec = importlib.util.spec_from_file_location(key, path)
         sys.modules[key] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[key])
@@ -38,7 +38,7 @@ def _verdicts():
 
 @pytest.fixture(scope="session")
 def verdicts():
-    return _verdicts()
+    return _load("verdicts")
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def reports(tmp_path_factory, verdicts, founding):
         if name not in made:
             verdict = founding if name == "founding" else getattr(verdicts, f"{name}_verdict")()
             out = tmp_path_factory.mktemp(name)
-            write_reports(verdict, verdicts.lookup_for(verdict), out)
+            write_reports(verdict, _load("ledgers").lookup_for(verdict), out)
             made[name] = out
         return made[name]
 

@@ -19,15 +19,16 @@ OPTIONS = {
     "replay": {"--timeout"},
     "doctor": set(),
     "explain": {
-        "--figure", "--held-out", "--hypothesis", "--jobs", "--no-run", "--no-shrink", "--rule", "--run", "--seed", "--shrink",
-        "--subject", "--timeout",
+        "--figure", "--held-out", "--hypothesis", "--jobs", "--no-run", "--no-shrink", "--rule", "--run", "--seed",
+        "--shrink", "--subject", "--timeout",
     },
     "fuzz": {
         "--budget", "--contract", "--jobs", "--known", "--out", "--rule", "--seed", "--subject", "--timeout",
     },
     "faults": {"--jobs", "--only", "--out", "--suite"},
     "train": {
-        "--eval-rows", "--hidden", "--layers", "--lora", "--model", "--no-resume", "--out", "--resume", "--rows", "--tokens",
+        "--eval-rows", "--hidden", "--layers", "--lora", "--model", "--no-resume", "--out", "--resume", "--rows",
+        "--tokens",
     },
 }  # fmt: skip
 """what people have in their scripts; a change here is a change of the interface"""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from simulated import CONTRACT
 from stepaudit.harness.contract import terms_of
-from stepaudit.harness.diagnosis.fuzzing import Broken, FuzzOptions, fuzz
+from stepaudit.harness.diagnosis.fuzz_records import Broken
+from stepaudit.harness.diagnosis.fuzzing import FuzzOptions, fuzz
 from stepaudit.scenarios import DatasetKind, LossProtocol, Scenario
 
 

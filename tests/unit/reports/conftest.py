@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 
-def load_verdicts():
-    """Return the builders beside this file; under importlib mode a test cannot import its neighbour."""
-    key = "stepaudit_report_verdicts"
+def load(name):
+    """Return a module beside this file; under importlib mode a test cannot import its neighbour."""
+    key = f"stepaudit_report_{name}"
     if key not in sys.modules:
-        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name("verdicts.py"))
+        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name(f"{name}.py"))
         sys.modules[key] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[key])
     return sys.modules[key]
@@ -21,7 +21,12 @@ def load_verdicts():
 
 @pytest.fixture(scope="session")
 def verdicts():
-    return load_verdicts()
+    return load("verdicts")
+
+
+@pytest.fixture(scope="session")
+def ledgers():
+    return load("ledgers")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def exhibits(founding, verdicts):
-    return exhibits_of(founding, verdicts.lookup_for(founding))
+def exhibits(founding, ledgers):
+    return exhibits_of(founding, ledgers.lookup_for(founding))
 
 
 def texts(drawing):
@@ -89,10 +89,10 @@ def test_png(founding):
     assert width > 1000
 
 
-def test_hostile_names(hostile, verdicts):
+def test_hostile_names(hostile, ledgers):
     """Any text can be drawn; the SVG is well formed and holds no element that a stranger wrote."""
     drawings = [matrix_figure(matrix(hostile))]
-    drawings += [loss_figure(exhibit) for exhibit in exhibits_of(hostile, verdicts.lookup_for(hostile))]
+    drawings += [loss_figure(exhibit) for exhibit in exhibits_of(hostile, ledgers.lookup_for(hostile))]
     for drawing in drawings:
         tags = {element.tag.removeprefix(SVG) for element in ET.fromstring(drawing.svg).iter()}
         assert tags <= {
@@ -111,9 +111,9 @@ def test_hostile_names(hostile, verdicts):
         assert re.fullmatch(r"[\w.-]+", drawing.name)
 
 
-def test_losses_that_are_not_finite(founding, verdicts):
+def test_losses_that_are_not_finite(founding, ledgers):
     """NaN losses leave gaps, and the legend counts them."""
-    found = exhibits_of(founding, verdicts.lookup_for(founding, broken_losses=True))
+    found = exhibits_of(founding, ledgers.lookup_for(founding, broken_losses=True))
     assert "3 of its losses are missing, NaN or infinite" in texts(loss_figure(found[0]))
 
 

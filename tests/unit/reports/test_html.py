@@ -43,8 +43,8 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def page_of(verdict, verdicts):
-    exhibits = exhibits_of(verdict, verdicts.lookup_for(verdict))
+def page_of(verdict, ledgers):
+    exhibits = exhibits_of(verdict, ledgers.lookup_for(verdict))
     losses = {exhibit.slug: loss_figure(exhibit) for exhibit in exhibits}
     parted = step_cells(verdict)
     return page_text(
@@ -53,13 +53,13 @@ def page_of(verdict, verdicts):
 
 
 @pytest.fixture(scope="module")
-def founding_page(founding, verdicts):
-    return page_of(founding, verdicts)
+def founding_page(founding, ledgers):
+    return page_of(founding, ledgers)
 
 
 @pytest.fixture(scope="module")
-def hostile_page(hostile, verdicts):
-    return page_of(hostile, verdicts)
+def hostile_page(hostile, ledgers):
+    return page_of(hostile, ledgers)
 
 
 def test_readable_without_script(founding_page):

@@ -10,9 +10,9 @@ from stepaudit.reports.atomic import write_atomically
 
 
 @pytest.fixture(scope="module")
-def written(founding, verdicts, tmp_path_factory):
+def written(founding, tmp_path_factory, ledgers):
     out = tmp_path_factory.mktemp("run") / "new" / "folder"
-    return out, write_reports(founding, verdicts.lookup_for(founding), out)
+    return out, write_reports(founding, ledgers.lookup_for(founding), out)
 
 
 def test_all_files(written):
@@ -25,17 +25,17 @@ def test_all_files(written):
     assert sum(name.startswith("figures/loss-") for name in found) == 2 * 5
 
 
-def test_the_same_verdict_gives_the_same_files(written, founding, verdicts):
+def test_the_same_verdict_gives_the_same_files(written, founding, ledgers):
     """Rendering again changes no byte, so that `report` can be run at any time."""
     out, result = written
     before = {path: path.read_bytes() for path in result.paths}
-    write_reports(founding, verdicts.lookup_for(founding), out)
+    write_reports(founding, ledgers.lookup_for(founding), out)
     assert {path: path.read_bytes() for path in result.paths} == before
 
 
-def test_figures_of_an_earlier_run_go(founding, verdicts, tmp_path):
+def test_figures_of_an_earlier_run_go(founding, verdicts, tmp_path, ledgers):
     """A figure that this verdict does not have is removed; a file of somebody else's stays."""
-    write_reports(founding, verdicts.lookup_for(founding), tmp_path)
+    write_reports(founding, ledgers.lookup_for(founding), tmp_path)
     (tmp_path / "figures" / "mine.svg").write_text("mine")
     write_reports(verdicts.passed_verdict(), lambda cell_id: None, tmp_path)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
