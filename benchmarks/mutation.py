@@ -288,6 +288,8 @@ def put_at_import(mutant: Mutant) -> None:
 
 def record_corpus(path: Path, seed: int) -> None:
     """Run the cells once and keep their records, a JSON line each."""
+    from dataclasses import replace
+
     from stepaudit.harness.ledger import Outcome
     from stepaudit.harness.running.request import CellRequest
     from stepaudit.harness.subjects import resolve
@@ -302,10 +304,19 @@ def record_corpus(path: Path, seed: int) -> None:
         for scenario in suite
         if scenario.model is ModelKind.TRACER and scenario.rows <= 24 and (scenario.max_steps or 0) <= 30 and scenario.epochs <= 5
     ]
+    # Checkpoints, evaluations and sparse logs are rare in the suites: as many again that ask for them.
+    asking = [
+        replace(scenario, save_steps=2 + at % 2, eval_steps=3 - at % 2, logging_steps=1 + at % 3)
+        for at, scenario in enumerate(traced)
+        if scenario.resume_at is None
+    ]
+    traced += draw.sample(asking, len(traced) * 2 // 3)
     seeded = [(f"fault@{name}", 5) for name in FAULTS] + [(f"unusual@{name}", 3) for name in UNUSUAL]
     asked = [
-        *seeded, ("hf", 90), ("accelerate", 20), ("plain", 20), ("hf-numeric", 9), ("hf-resumed", 6), ("fused-resumed", 4), ("plain-numeric", 3),
-        *((f"{kind}-numeric", 1) for kind in ("fault@mean-of-means", "fault@never-zeroes", "fault@logs-sum", "unusual@scales-the-mean")),
+        *seeded, ("hf", 70), ("accelerate", 20), ("plain", 20), ("hf-numeric", 9), ("hf-resumed", 6), ("fused-resumed", 3), ("plain-numeric", 3),
+        *((f"fault@{name}-numeric", 2) for name, fault in FAULTS.items() if fault.loop.mixed_precision), ("unusual@scales-the-loss-numeric", 2),
+        *((f"fault@{name}-resumed", 2) for name, fault in FAULTS.items() if fault.loop.resumes), ("unusual@resumes-exactly-resumed", 3),
+        *((f"{kind}-numeric", 1) for kind in ("fault@mean-of-means", "fault@never-zeroes", "fault@logs-sum", "fault@advances-twice", "fault@clips-to-one-always", "unusual@scales-the-mean")),
     ]  # fmt: skip
     errors: Counter[str] = Counter()
     count = 0
@@ -323,8 +334,6 @@ def record_corpus(path: Path, seed: int) -> None:
             ]
         elif wanted != name:
             base = Scenario(rows=7, grad_accum=2, max_steps=None, epochs=2, logging_steps=1, model=ModelKind.TINY_LLAMA, tier=Tier.NUMERIC)  # fmt: skip
-            from dataclasses import replace
-
             pool = [replace(base, rows=rows, max_grad_norm=norm) for rows in (7, 9, 12) for norm in (0.0, 0.5)]
             pool += [replace(base, rows=9, precision=precision) for precision in Precision]
         else:
@@ -399,6 +408,11 @@ class Oracle:
             judged = cells.judge_cell(record, contract.contract_named(record.contract), (), today=TODAY)
             verdicts.setdefault(record.subject, []).append(judged.verdict)
             yield judged.verdict.model_dump_json()
+            account = ledger.account_of(record.events)
+            yield repr(contract.observed_curves(account, record.scenario))
+            if at % 3 == 0:  # the older promises, which no seeded loop makes
+                older = cells.judge_cell(record, contract.contract_named("hf-4.45"), (), today=TODAY)
+                yield older.verdict.model_dump_json()
         yield from self.scores(verdicts)
         yield from self.runs(records)
 

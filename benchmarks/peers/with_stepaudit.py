@@ -26,7 +26,7 @@ ENOUGH = 40
 
 def main() -> None:
     """Names on the command line; an answer a line."""
-    suite = load_suite("default").scenarios
+    suite = (*load_suite("default").scenarios, *load_suite("precision").scenarios)  # as `stepaudit faults` does
     today = datetime.now(UTC).date()
     for name in sys.argv[1:]:
         subject = resolve(f"{'fault' if name in FAULTS else 'unusual'}@{name}")

@@ -39,7 +39,9 @@ def linear_cross_entropy(
     everything = count == labels_T.numel()
     chunk_rows = min(count, chunk_tokens or max(1, CHUNK_ELEMENTS // vocabulary))
     logits_CV = hidden_TH.new_empty(chunk_rows, vocabulary)
-    scratch_CV = logits_CV if logits_CV.dtype == wide else logits_CV.new_empty(chunk_rows, vocabulary, dtype=wide)
+    scratch_CV = (
+        logits_CV if logits_CV.dtype == wide else logits_CV.new_empty(chunk_rows, vocabulary, dtype=wide)
+    )
     for start in range(0, count, chunk_rows):
         rows = slice(start, start + chunk_rows) if everything else rows_T[start : start + chunk_rows]
         hidden_CH = hidden_TH[rows]
