@@ -13,8 +13,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from ...scenarios import ScenarioError
+from ...scenarios import ScenarioError, Tier
 from ..contract import rule_named
+from ..judging.verdict import ExitCode
 from ..running.engine import run_sweep
 from ..running.events import CellFinished, CellReused, SweepEvent, SweepFinished
 from ..running.plan import SweepOptions
@@ -105,6 +106,9 @@ def run(
     options = _options(jobs=jobs, timeout=timeout, memory=memory, fresh_fraction=fresh_fraction, shard=shard)
     entries = known_deviations(known)
     progress_console = Console(stderr=True, soft_wrap=True)
+    if any(item.tier is Tier.GPU for item in plan.suite.scenarios) and not _has_cuda():
+        progress_console.print("stepaudit: tier gpu needs a CUDA device, and there is none: nothing was run")
+        return ExitCode.NOT_JUDGED
     if verbose:
         for note in plan.suite.notes:
             progress_console.print(note, markup=False, highlight=False)
@@ -129,6 +133,12 @@ def run(
             progress.shutdown()
         write_manifest(out, _manifest(plan, collected, began, rules))
         return int(conclude(out, store, entries, console=Console(), verbose=verbose))
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 class _Collected:

@@ -105,3 +105,15 @@ def test_130_interrupted_and_the_same_command_goes_on(stepaudit, quick, my_train
     assert done.code == 0, done.out + done.err
     counts = stepaudit.verdict()["counts"]
     assert (counts["executed"], counts["from_store"]) == (1, 1)
+
+
+def test_the_gpu_tier_without_a_gpu_is_not_judged(stepaudit, tmp_path):
+    """3, with the reason, and nothing written: an absent device is never a pass."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = stepaudit("run", "--tier", "gpu", "--subject", "plain", "--out", str(tmp_path / "out"))
+    assert done.code == 3
+    assert "needs a CUDA device" in done.err
+    assert not (tmp_path / "out").exists()
