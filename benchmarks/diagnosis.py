@@ -85,7 +85,9 @@ def inference(repeats: int, cells: int) -> Iterator[str]:
     probes = space.draw(3000, seed=1)
     scenarios = space.draw(cells, seed=2)
     quantities = quantities_of(scenarios, CONTRACT)
-    rows = [{name: int(column[k]) for name, column in quantities.columns.items()} for k in range(len(scenarios))]
+    rows = [
+        {name: int(column[k]) for name, column in quantities.columns.items()} for k in range(len(scenarios))
+    ]
     print(f"inference over {len(scenarios)} cells, limit {INFERENCE_LIMIT_S:g} s")
     for figure in FIGURES:
         observed = np.array([figure(*pair) for pair in zip(scenarios, rows, strict=True)], dtype=np.int64)
@@ -106,17 +108,22 @@ def inference(repeats: int, cells: int) -> Iterator[str]:
 
 def interaction(repeats: int, judged: int) -> Iterator[str]:
     """A conjunction of three, two of two, and noise."""
-    space = Space(templates=(Scenario(), Scenario(lengths="equal")), supports=lambda _: None, contract=CONTRACT)
+    space = Space(
+        templates=(Scenario(), Scenario(lengths="equal")), supports=lambda _: None, contract=CONTRACT
+    )
     scenarios = list(space.draw(judged, seed=3))
     quantities = quantities_of(scenarios, CONTRACT)
     q, fields = quantities.columns, quantities.fields
     planted = {
         "three conditions": (q["A"] > 1) & (q["rows"] % q["G"] != 0) & (q["max_steps"] > 0),
-        "two clauses": (fields["drop_last"] == "true") & (q["rows"] % q["B"] > 0) | (q["T"] > q["U"]) & (q["A"] > 2),
+        "two clauses": (fields["drop_last"] == "true") & (q["rows"] % q["B"] > 0)
+        | (q["T"] > q["U"]) & (q["A"] > 2),
         "noise": np.random.default_rng(1).random(len(scenarios)) < 0.2,
     }
     conditions, _ = separating_conditions(quantities)
-    print(f"interaction over {len(scenarios)} cells, {len(conditions)} conditions, limit {INTERACTION_LIMIT_S:g} s")
+    print(
+        f"interaction over {len(scenarios)} cells, {len(conditions)} conditions, limit {INTERACTION_LIMIT_S:g} s"
+    )
     for name, failing in planted.items():
         seconds, found = [], None
         for _ in range(repeats):
