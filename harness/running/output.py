@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import io
 import mmap
 import os
 import select
@@ -92,6 +93,10 @@ class _Capture:
         self._buffer = Buffer(buffer)
         self._source = source
         self._pipe = os.dup(1)
+        for stream in (sys.stdout, sys.stderr):
+            # What was printed is in the pipe before a subject can crash, or give the descriptor to somebody else.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True, write_through=True)
         self._streams = sys.stdout, sys.stderr
         self._libc = ctypes.CDLL(None)
         self._lock = threading.Lock()

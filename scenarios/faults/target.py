@@ -125,7 +125,7 @@ class WrongWhenOneRowIsLeft(Loop):
 
     def target(self) -> int:
         """Right for all other sizes."""
-        together = self.args.per_device_train_batch_size * self.A
+        together: int = self.args.per_device_train_batch_size * self.A
         return super().target() + (together > 1 and len(self.train_dataset) % together == 1)
 
 
