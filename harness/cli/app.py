@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -60,6 +61,7 @@ def _code(arguments: list[str]) -> int:
         )
         return ExitCode.USAGE
     except OSError as error:
+        _forget_output()
         where = f" {error.filename}" if error.filename else ""
         print(f"stepaudit: cannot use{where}: {error.strerror or error}", file=sys.stderr)  # noqa: T201  a broken output may be why
         return ExitCode.USAGE
@@ -69,6 +71,15 @@ def _code(arguments: list[str]) -> int:
         traceback.print_exc()
         print("stepaudit: this is a fault of stepaudit itself; nothing was judged", file=sys.stderr)  # noqa: T201
         return ExitCode.NOT_JUDGED
+
+
+def _forget_output() -> None:
+    """Let what could not be printed go: the interpreter would try again as it ends, and exit with its own 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _line(error: Exception) -> str:
