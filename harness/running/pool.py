@@ -27,7 +27,7 @@ Claim = Callable[[list[CellRequest]], list[CellRequest]]
 
 _TICK_S: Final = 0.1
 _CLAIMED_AT_ONCE: Final = 16
-_AHEAD: Final = 2
+AHEAD: Final = 2
 """a worker reads its next request while the runner stores the last result"""
 _WORTH_A_START: Final = 8
 """cells left for each worker of a group before one more start pays, while nobody knows what a cell takes"""
@@ -168,7 +168,7 @@ class Pool:
             self._emit(WorkerStarted(group=group.spec.name, pid=worker.pid))
 
     def _feed(self, worker: _Hired) -> None:
-        ahead = _AHEAD if worker.group.remaining > 2 * self._size else 1
+        ahead = AHEAD if worker.group.remaining > 2 * self._size else 1
         while not worker.dismissed and len(worker.assigned) < ahead:
             request = worker.group.take()
             if request is None:
