@@ -70,43 +70,48 @@ class KernelRow:
 
     @staticmethod
     def columns() -> tuple[str, ...]:
-        """Headings of the table."""
+        """Headings of the table of findings."""
         return (
             "kernel",
-            "forward",
-            "backward",
-            "dtypes",
-            "interpreter-checked (error / tolerance)",
-            "compiled for",
-            "builds",
-            "registers",
-            "spills B",
-            "shared KiB (limit)",
-            "minimal MiB",
-            "actual MiB",
             "state",
+            "error/\ntoler.",
+            "builds",
+            "regs",
+            "spills\nB",
+            "shared\nKiB",
+            "moved /\nminimal",
         )
 
     def cells(self) -> tuple[str, ...]:
-        """The row as text, a cell for each heading; what was not found out is a dash and a reason, not a 0."""
+        """The findings as text, a cell for each heading; what was not found out is a dash, not a 0."""
         compiled = bool(self.builds)
-        shared = f"{self.shared_bytes / 1024:.0f} ({self.shared_limit_bytes // 1024})" if compiled else "-"
-        reason = f": {self.unchecked_reason}" if self.unchecked_reason else ""
         return (
             self.kernel,
-            self.forward,
-            self.backward,
-            " ".join(self.dtypes),
-            " ".join(f"{dtype} {error:.2f}" for dtype, error in self.interpreter_checked.items()) or "-",
-            " ".join(self.compiled_for) or "-",
+            self.state,
+            f"{max(self.interpreter_checked.values()):.2f}" if self.interpreter_checked else "-",
             str(self.builds) if compiled else "-",
             str(self.registers) if compiled else "-",
             str(self.spill_bytes) if compiled else "-",
-            shared,
-            f"{self.minimal_bytes / 2**20:.0f}",
-            f"{self.actual_bytes / 2**20:.0f}",
-            self.state + reason,
+            f"{self.shared_bytes / 1024:.0f}" if compiled else "-",
+            f"{self.actual_bytes / self.minimal_bytes:.2f}",
         )
+
+    def details(self) -> dict[str, str]:
+        """What stands behind the findings, by name."""
+        checked = (f"{dtype} {error:.2f}" for dtype, error in self.interpreter_checked.items())
+        facts = {
+            "forward": self.forward,
+            "backward": self.backward,
+            "dtypes": " ".join(self.dtypes),
+            "interpreter-checked (error / tolerance)": " ".join(checked),
+            "compiled for": " ".join(self.compiled_for),
+            "shared memory": f"{self.shared_bytes} B of {self.shared_limit_bytes} B a block"
+            if self.builds
+            else "",
+            "bytes moved": f"{self.actual_bytes / 2**20:.0f} MiB, minimal {self.minimal_bytes / 2**20:.0f} MiB",
+            self.state: self.unchecked_reason or "",
+        }
+        return {name: text for name, text in facts.items() if text}
 
 
 def interpreter_errors() -> dict[str, dict[str, float]]:

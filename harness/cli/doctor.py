@@ -9,7 +9,10 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
+from rich.progress import Progress
 from rich.table import Table
 
 from ...scenarios import ScenarioError, nearest
@@ -71,13 +74,20 @@ def _environment(console: Console) -> int:
 def _kernels(console: Console) -> int:
     from ...kernels.doctor import doctor_table
 
-    table = Table(title="fused kernels")
-    rows = doctor_table()
-    for name in rows[0].columns():
-        table.add_column(name)
+    # A line on a terminal only, and gone when the table comes: compiling takes minutes the first time.
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("compiling", total=None)
+        rows = doctor_table(progress=lambda done, total: progress.update(task, completed=done, total=total))
+    findings = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, name in enumerate(rows[0].columns()):
+        findings.add_column(name, justify="right" if number > 1 else "left", no_wrap=True, vertical="bottom")
     for row in rows:
-        table.add_row(*row.cells())
-    console.print(table)
+        findings.add_row(*row.cells())
+    console.print(findings, soft_wrap=False)
+    for row in rows:
+        console.print(row.kernel)
+        for name, text in row.details().items():
+            console.print(Padding(f"{name}: {text}", (0, 0, 0, 2)), soft_wrap=False)
     return 1 if any(row.state in {"faulty", "unchecked"} for row in rows) else 0
 
 

@@ -147,9 +147,9 @@ class DrawsWithReplacement(Loop):
         """A sampler that repeats rows."""
         import torch
 
-        generator = torch.Generator().manual_seed(self.args.seed)
+        rows = self.train_dataset
         sampler = torch.utils.data.RandomSampler(
-            self.train_dataset, replacement=True, num_samples=len(self.train_dataset), generator=generator
+            rows, replacement=True, num_samples=len(rows), generator=self.generator
         )
         return torch.utils.data.DataLoader(
             self.train_dataset,
@@ -191,7 +191,7 @@ class DropsLastUnasked(Loop):
             batch_size=B,
             shuffle=self.args.shuffle,
             drop_last=len(self.train_dataset) >= B,
-            generator=torch.Generator().manual_seed(self.args.seed),
+            generator=self.generator,
         )
 
 
@@ -208,7 +208,7 @@ class KeepsLastUnasked(Loop):
             self.train_dataset,
             batch_size=self.args.per_device_train_batch_size,
             shuffle=self.args.shuffle,
-            generator=torch.Generator().manual_seed(self.args.seed),
+            generator=self.generator,
         )
 
 

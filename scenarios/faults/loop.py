@@ -88,6 +88,10 @@ class Loop:
 
     def prepare(self) -> None:
         """Build loader, optimizer and schedule."""
+        import torch
+
+        self.generator = torch.Generator().manual_seed(self.args.seed)
+        self.order = self.generator.get_state()
         self.loader = self.make_loader()
         self.M = len(self.loader)
         self.A = self.args.gradient_accumulation_steps
@@ -105,7 +109,7 @@ class Loop:
             batch_size=self.args.per_device_train_batch_size,
             shuffle=self.args.shuffle,
             drop_last=self.args.dataloader_drop_last,
-            generator=torch.Generator().manual_seed(self.args.seed),
+            generator=self.generator,
         )
 
     def updates_per_epoch(self) -> int:
@@ -165,7 +169,7 @@ class Loop:
 
     def train_epoch(self) -> None:
         """One pass over the rows, or what a resumed run has left of it."""
-        self.order = self.loader.generator.get_state() if hasattr(self.loader, "generator") else None
+        self.order = self.generator.get_state()
         self.done_in_epoch, skip, self.skip = self.skip, self.skip, 0
         for window in self.windows(itertools.islice(self.loader, skip, None)):
             self.train_window(window)
@@ -383,7 +387,7 @@ class Loop:
 
     def restore_order(self, state: dict[str, Any]) -> None:
         """Draw the interrupted pass again in the order that it had."""
-        self.loader.generator.set_state(state["order"])
+        self.generator.set_state(state["order"])
 
     def skipped_micro_batches(self, state: dict[str, Any]) -> int:
         """Return the micro-batches of the pass that are done; none of a new pass where it was complete."""

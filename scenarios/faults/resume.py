@@ -79,7 +79,7 @@ class DrawsAnotherOrder(_Resuming):
 
     def restore_order(self, state: dict[str, Any]) -> None:
         """Another seed."""
-        self.loader.generator.manual_seed(self.args.seed + 1)
+        self.generator.manual_seed(self.args.seed + 1)
 
 
 @fault("resume", Family.RESUME)

@@ -251,7 +251,7 @@ class _Slices:
         import torch
         from torch.utils.data import default_collate
 
-        order = torch.randperm(len(self.loop.train_dataset)).tolist()
+        order = torch.randperm(len(self.loop.train_dataset), generator=self.loop.generator).tolist()
         for start in self.starts:
             rows = order[start : start + self.loop.args.per_device_train_batch_size]
             yield default_collate([self.loop.train_dataset[row] for row in rows])

@@ -115,7 +115,24 @@ def test_the_table_has_every_kernel():
     for row in rows:
         cells = dict(zip(row.columns(), row.cells(), strict=True))
         assert cells["kernel"] == row.kernel
-        assert cells["spills B"] == cells["compiled for"] == "-"
+        assert cells["spills\nB"] == cells["builds"] == "-"
+        assert "compiled for" not in row.details()
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    """Nothing of the findings is cut off: the widest cell of each column, and a space between."""
+    rows = doctor.doctor_table(full=False, check=False, capabilities=())
+    widest = dataclasses.replace(
+        rows[0], builds=999, registers=255, spill_bytes=9999, interpreter_checked={"float32": 9.99}
+    )
+    cells = [
+        [line for name in rows[0].columns() for line in [name.split("\n")]],
+        *([[cell] for cell in row.cells()] for row in (*rows, widest)),
+    ]
+    widths = [
+        max(len(line) for row in cells for line in row[column]) for column in range(len(rows[0].columns()))
+    ]
+    assert sum(widths) + len(widths) - 1 <= 80
 
 
 def test_the_state_of_a_row_is_what_was_found():
