@@ -2,117 +2,146 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..reports.junit import deviation_text
+from ..reports.junit import excuse_text
+from ..reports.terminal import clusters_text
 from ..scenarios import Scenario
-from ..scenarios.known import KnownDeviation
-from .cli.conclude import verdict_of
-from .cli.manifest import Manifest, write_manifest
-from .contract import contract_named
-from .judging.cells import Judged, judge_cell
-from .judging.verdict import CellVerdict, Standing
+from ..scenarios.gate import Gate
+from .cli.baseline_files import Baseline
+from .judging.run import RunFacts, judge_run
+from .judging.verdict import CellOutcome, CellVerdict, Verdict
+from .ledger import CellRecord, Outcome
 from .running.cell import run_cell
 from .running.environment import installed_versions
-from .running.packed import pack
-from .running.request import CellRequest, cell_id
-from .running.store import RECORDS_NAME, Store
+from .running.packed import PackedRecord, pack
+from .running.request import CellRequest, cell_id, is_repeated
 from .subjects.own import FunctionLoop
 
-__all__ = ["audit_function", "write_session_report"]
+__all__ = ["Audited", "Auditor"]
 
 
-def audit_function(
-    train: Callable[..., Any],
-    scenario: Scenario,
-    *,
-    scratch: Path,
-    known: Sequence[KnownDeviation],
-    report: Path | None,
-) -> CellVerdict:
-    """Audit a loop on one scenario and let the test pass, fail, skip or xfail accordingly.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audited:
+    """One audited cell, as it travels from the process that audits to the one that drives the session.
 
-    Args:
-        train: `train(model, dataset, args)`.
+    Attributes:
+        record: the cell.
+        repeat: the same cell once more, where it was repeated.
+    """
+
+    record: PackedRecord
+    repeat: PackedRecord | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Auditor:
+    """Audits loops on one scenario, for one test.
+
+    Attributes:
         scenario: what is asked for.
         scratch: an empty directory.
-        known: known deviations of this loop.
-        report: directory whose records the cell is added to, or None.
-
-    Returns:
-        The verdict, where every rule holds.
+        baseline: known deviations of these loops.
+        gate: what the project demands; here it says which subjects are informational.
+        repeated: share of the cells that run twice and must give the same ledger.
+        cells: what was audited, in order.
     """
-    subject = FunctionLoop(train)
-    if reason := subject.supports(scenario):
-        pytest.skip(f"unsupported: {reason}")
-    versions = {**installed_versions(subject.packages, None), "source": subject.fingerprint}
-    request = CellRequest(
-        cell_id=cell_id(scenario=scenario, subject=subject.name, versions=versions, device="cpu"),
-        scenario=scenario,
-        subject=subject.name,
-        contract=subject.contract,
-        versions=versions,
-        device="cpu",
-        timeout_s=0.0,
-    )
-    record = run_cell(subject, request, scratch)
-    if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-        with Store(report / RECORDS_NAME) as store:
-            store.put(pack(record))
-    judged = judge_cell(record, contract_named(record.contract), known, today=datetime.now(UTC).date())
-    _tell(judged)
-    return judged.verdict
 
+    scenario: Scenario
+    scratch: Path
+    baseline: Baseline
+    gate: Gate
+    repeated: float
+    cells: list[Audited] = field(default_factory=list)
 
-def _tell(judged: Judged) -> None:
-    verdict = judged.verdict
-    if verdict.error is not None:
-        pytest.fail(f"not judged: {verdict.error.message}\n{verdict.error.traceback}", pytrace=False)
-    if verdict.reason:
-        pytest.skip(f"unsupported: {verdict.reason}")
-    open_ones = [item for item in verdict.deviations if item.standing is not Standing.KNOWN]
-    if open_ones:
-        head = f"{verdict.subject} on {verdict.label}"
-        pytest.fail("\n".join([head, *(deviation_text(item) for item in open_ones)]), pytrace=False)
-    if judged.stale:
-        pytest.fail(
-            f"known deviation {', '.join(judged.stale)} covers this cell, which now conforms", pytrace=False
-        )
-    if verdict.deviations:
-        pytest.xfail(", ".join(f"{item.rule}: {item.known_id}" for item in verdict.deviations))
+    def __call__(self, train: Callable[..., Any]) -> CellVerdict:
+        """Audit `train(model, dataset, args)` and let the test pass, fail, skip or xfail accordingly.
 
-
-def write_session_report(directory: Path, known: tuple[KnownDeviation, ...]) -> None:
-    """Judge every cell that this session, or another into the same directory, has recorded, and write the reports."""
-    path = directory / RECORDS_NAME
-    if not path.is_file():
-        return
-    from ..reports.write import write_reports
-
-    with Store(path) as store:
-        ids = sorted(store.survey().outcomes)
-        manifest = Manifest(
-            command=" ".join(["pytest", *sys.argv[1:]]),
+        Returns:
+            The verdict, where every rule holds.
+        """
+        record, repeat = self._run(FunctionLoop(train))
+        self.cells.append(Audited(record=pack(record), repeat=pack(repeat) if repeat is not None else None))
+        now = datetime.now(UTC)
+        is_flaky = repeat is not None and repeat.digest() != record.digest()
+        facts = RunFacts(
+            command="pytest",
             suite="pytest",
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=0.0,
-            device="cpu",
-            contract=None,
-            rules=None,
-            executed=len(ids),
-            from_store=0,
-            repeated=0,
-            interrupted=False,
-            pairs=None,
-            cells=ids,
-            reference_cells=[],
+            started=now.isoformat(timespec="seconds"),
+            seconds=record.seconds,
+            flaky=frozenset({record.cell_id}) if is_flaky else frozenset(),
         )
-        write_manifest(directory, manifest)
-        write_reports(verdict_of(manifest, store, known), store.get, directory)
+        verdict = judge_run(
+            [record], self.baseline.entries, facts, reference=(), today=now.date(), gate=self.gate
+        )
+        _tell(verdict, self.gate)
+        return verdict.cells[0]
+
+    def _run(self, subject: FunctionLoop) -> tuple[CellRecord, CellRecord | None]:
+        versions = {**installed_versions(subject.packages, None), "source": subject.fingerprint}
+        request = CellRequest(
+            cell_id=cell_id(scenario=self.scenario, subject=subject.name, versions=versions, device="cpu"),
+            scenario=self.scenario,
+            subject=subject.name,
+            contract=subject.contract,
+            versions=versions,
+            device="cpu",
+            timeout_s=0.0,
+        )
+        if reason := subject.supports(self.scenario):
+            return _declined(request, reason), None
+        number = len(self.cells)
+        record = run_cell(subject, request, self._folder(f"{number}"))
+        if record.outcome is not Outcome.COMPLETED or not is_repeated(request.cell_id, self.repeated):
+            return record, None
+        again = run_cell(subject, request, self._folder(f"{number}-again"))
+        return record, again
+
+    def _folder(self, name: str) -> Path:
+        folder = self.scratch / name
+        folder.mkdir()
+        return folder
+
+
+def _declined(request: CellRequest, reason: str) -> CellRecord:
+    return CellRecord(
+        cell_id=request.cell_id,
+        scenario=request.scenario,
+        subject=request.subject,
+        contract=request.contract,
+        versions=request.versions,
+        device=request.device,
+        outcome=Outcome.UNSUPPORTED,
+        reason=reason,
+    )
+
+
+def _tell(verdict: Verdict, gate: Gate) -> None:
+    """Say to pytest what the row of DESIGN's gate table says of this one cell."""
+    (cell,) = verdict.cells
+    if cell.error is not None:
+        pytest.fail(
+            f"not judged: {cell.error.message}\nReproduce with: {cell.reproduce}\n{cell.error.traceback}",
+            pytrace=False,
+        )
+    if cell.verdict is CellOutcome.UNSUPPORTED:
+        pytest.skip(f"unsupported: {cell.reason}")
+    texts = []
+    if failing := [cluster for cluster in verdict.clusters if cluster.standing.fails]:
+        texts.append(clusters_text(failing))
+    texts += [entry.text for entry in verdict.stale]
+    if cell.verdict is CellOutcome.FLAKY:
+        said = f"flaky: {cell.subject} gave two different ledgers for {cell.label}\nReproduce with: {cell.reproduce}"
+        if gate.is_informational(cell.subject) and not texts:
+            pytest.xfail(f"informational: {said}")
+        texts.insert(0, said)
+    if texts:
+        pytest.fail("\n\n".join(texts), pytrace=False)
+    if cell.deviations:
+        pytest.xfail(excuse_text(cell))

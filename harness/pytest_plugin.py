@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,11 @@ import pytest
 
 if TYPE_CHECKING:
     from ..scenarios import Scenario
-    from .judging.verdict import CellVerdict
+    from ..scenarios.gate import Gate
+    from .audited import Auditor
+    from .audited_session import AuditedSession
+    from .cli.baseline_files import Baseline
+    from .judging.verdict import CellVerdict, Verdict
 
 __all__ = ["Audit"]
 
@@ -19,6 +23,10 @@ Audit = Callable[[Callable[..., Any]], "CellVerdict"]
 """What the `audit` fixture is: call it with `train(model, dataset, args)`."""
 
 _NOT_JUDGED = 3
+_CELLS = "stepaudit_cells"
+"""the attribute of a test report that holds the audited cells, as plain texts: pytest-xdist carries it"""
+_AUDITOR: pytest.StashKey[Auditor] = pytest.StashKey()
+_TERMS: pytest.StashKey[tuple[Baseline, Gate]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,26 +41,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--stepaudit-report",
         type=Path,
         metavar="DIR",
-        help="write stepaudit's records and reports of all audited cells to DIR",
+        help="write stepaudit's records and reports of all audited cells, of all workers, to DIR",
     )
     group.addoption(
         "--stepaudit-known",
         type=Path,
         metavar="FILE",
-        help="known deviations of these trainers (known_deviations.toml); a covered deviation is an xfail",
+        help="known deviations of these trainers instead of the gate's file; a covered deviation is an xfail",
+    )
+    group.addoption(
+        "--stepaudit-base-ref",
+        metavar="REF",
+        help="read the known deviations at the merge base with this branch, tag or commit",
+    )
+    group.addoption(
+        "--stepaudit-gate",
+        type=Path,
+        metavar="FILE",
+        help="a file with [tool.stepaudit.gate] instead of the project's pyproject.toml",
+    )
+    group.addoption(
+        "--stepaudit-no-gate", action="store_true", help="leave the project's [tool.stepaudit.gate] out"
+    )
+    group.addoption(
+        "--stepaudit-repeat",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the cells that run twice and must give the same ledger, 0 to 1 (default: 1)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and refuse a file of known deviations that cannot be read."""
+    """Register the markers, and refuse a gate or known deviations that were named and cannot be read."""
     config.addinivalue_line(
         "markers", "scenarios(suite, select=None): audit every scenario of a suite, one test each"
     )
     config.addinivalue_line(
         "markers", "gpu: needs a CUDA device; skipped without one, failed under --require-gpu"
     )
-    if known := config.getoption("--stepaudit-known"):
-        _usage(lambda: _known(known))
+    named = ("--stepaudit-known", "--stepaudit-gate", "--stepaudit-base-ref")
+    if any(config.getoption(name) for name in named):
+        _terms(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -64,6 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(
             f'{metafunc.definition.nodeid}: the audit fixture needs @pytest.mark.scenarios("SUITE")'
         )
+    _terms(metafunc.config)
     chosen = _usage(lambda: _scenarios(*marker.args, **marker.kwargs))
     metafunc.parametrize(
         "audit", chosen, ids=[item.label.replace(" ", ",") for item in chosen], indirect=True
@@ -85,45 +116,125 @@ def audit(request: pytest.FixtureRequest, tmp_path: Path) -> Audit:
 
     Returns:
         A function that takes `train(model, dataset, args)`, fails the test with the text that the command line
-        shows, and returns the cell's verdict where all rules hold. A deviation that the known deviations cover is
-        an xfail; one that is covered and does not show fails as stale; a loop that crashes is an error of the test.
+        shows, and returns the cell's verdict where all rules hold. A deviation that the known deviations cover, or
+        of a subject that the gate only reports, is an xfail; one that is covered and does not show fails as stale;
+        two runs that differ fail as flaky; a loop that crashes is not judged, which fails too.
     """
+    from .audited import Auditor
+
     scenario: Scenario = request.param
-    known = request.config.getoption("--stepaudit-known")
-    report = request.config.getoption("--stepaudit-report")
+    scratch = tmp_path / "stepaudit"
+    scratch.mkdir()
+    baseline, gate = _terms(request.config)
+    auditor = Auditor(
+        scenario=scenario,
+        scratch=scratch,
+        baseline=baseline,
+        gate=gate,
+        repeated=request.config.getoption("--stepaudit-repeat"),
+    )
+    request.node.stash[_AUDITOR] = auditor
+    return auditor
 
-    def run(train: Callable[..., Any]) -> CellVerdict:
-        from .audited import audit_function
 
-        return audit_function(
-            train, scenario, scratch=tmp_path, known=_known(known) if known else (), report=report
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send the audited cells along with the report of their test: with pytest-xdist it travels to the controller."""
+    report = yield
+    if report.when == "call" and (auditor := item.stash.get(_AUDITOR, None)) is not None:
+        from .audited_session import to_report
+
+        setattr(report, _CELLS, to_report(auditor.cells))
+    return report
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Listen to the reports of all tests, in the process that drives the session."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(_Listener(session.config), "stepaudit-listener")
+
+
+class _Listener:
+    """Keeps what the tests audited, and judges it all at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._session: AuditedSession | None = None
+        self._others_failed = False
+        self._verdict: Verdict | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the cells of one test."""
+        tables = getattr(report, _CELLS, None)
+        cells: list[Any] = []
+        if tables is not None:
+            from .audited_session import from_report
+
+            cells = from_report(tables)
+            self._opened().keep(cells)
+        if report.failed:
+            from .ledger import Outcome
+
+            lost = [cell for cell in cells if cell.record.outcome is Outcome.ERROR]
+            self._others_failed |= not lost
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Judge the session as one run: reports, the gate, the exit code."""
+        asked = any(map(self._config.getoption, ("--stepaudit-report", "--stepaudit-gate")))
+        if self._config.option.collectonly or (self._session is None and not asked):
+            return
+        from .audited_session import session_code
+
+        self._verdict = self._opened().conclude()
+        session.exitstatus = session_code(
+            int(session.exitstatus), self._verdict, others_failed=self._others_failed
         )
 
-    return run
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Name what the gate misses, and what is about to expire."""
+        if self._verdict is None:
+            return
+        from .audited_session import session_lines
+
+        if lines := session_lines(self._verdict):
+            terminalreporter.section("stepaudit", red=bool(self._verdict.exit_code))
+            for line in lines:
+                terminalreporter.write_line(line)
+
+    def _opened(self) -> AuditedSession:
+        if self._session is None:
+            from .audited_session import AuditedSession
+
+            baseline, gate = _terms(self._config)
+            self._session = AuditedSession(baseline, gate, self._config.getoption("--stepaudit-report"))
+        return self._session
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the reports, once: in the process that drives the session."""
-    directory = session.config.getoption("--stepaudit-report")
-    if directory is None or hasattr(session.config, "workerinput"):
-        return
-    from .audited import write_session_report
+def _terms(config: pytest.Config) -> tuple[Baseline, Gate]:
+    """Return the known deviations and the gate of this session, read once."""
+    if _TERMS not in config.stash:
+        config.stash[_TERMS] = _usage(lambda: _read_terms(config))
+    return config.stash[_TERMS]
 
-    known = session.config.getoption("--stepaudit-known")
-    write_session_report(directory, _known(known) if known else ())
+
+def _read_terms(config: pytest.Config) -> tuple[Baseline, Gate]:
+    from ..scenarios.gate import NO_GATE, find_gate, load_gate
+    from .cli.baseline_files import baseline_of
+
+    named = config.getoption("--stepaudit-gate")
+    if config.getoption("--stepaudit-no-gate"):
+        gate = NO_GATE
+    else:
+        gate = load_gate(named) if named else find_gate(config.rootpath)
+    base_ref = config.getoption("--stepaudit-base-ref")
+    known = config.getoption("--stepaudit-known")
+    return baseline_of(known, gate, base_ref=base_ref, built_in=False), gate
 
 
 def _scenarios(suite: str = "default", *, select: str | None = None) -> tuple[Scenario, ...]:
     from .cli.plan import choose_scenarios
 
     return choose_scenarios(suite, select=select).scenarios
-
-
-def _known(path: Path) -> Any:
-    from ..scenarios.known import load_known
-    from .contract import RULES
-
-    return load_known(path, rules=RULES)
 
 
 def _usage(action: Callable[[], Any]) -> Any:
@@ -134,6 +245,13 @@ def _usage(action: Callable[[], Any]) -> Any:
         return action()
     except (ScenarioError, TypeError) as error:
         raise pytest.UsageError(f"stepaudit: {error}") from None
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError(text)
+    return share
 
 
 @cache

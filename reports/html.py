@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,13 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..harness.contract import CONTRACTS
+from ..harness.contract.examples import rule_examples
+from ..scenarios import ScenarioError, scenario_from_mapping
+from .diagnosis_text import basis_of, really
 from .exhibits import Exhibit, cluster_key
+from .extras import NO_EXTRAS, Extras, changes_between, since_text
+from .heat import heat_of
 from .island import FIGURES, island_json
 from .overview import (
     by_severity,
@@ -27,12 +34,14 @@ from .overview import (
     unsupported_groups,
 )
 from .status import STATUSES, cell_status, outcome_status, standing_status
-from .text import DASH, command_line, one_line, printable, shortened
+from .text import DASH, command_line, one_line, printable, quoted, shortened
+from .versions import lineages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..harness.judging.verdict import CellVerdict, Cluster, Figures, Verdict
+    from .details import Details
     from .svg import Drawing
 
 __all__ = ["MOST_CARDS", "page_text"]
@@ -41,7 +50,18 @@ MOST_CARDS = 40
 """clusters that get a card each; the others are one line"""
 _STATIC_ROWS = 100
 _TEMPLATES = Path(__file__).with_name("templates")
-_SCRIPTS = ("query.js", "table.js", "cell.js", "page.js")
+_SCRIPTS = (
+    "island.js",
+    "query.js",
+    "table.js",
+    "drawing.js",
+    "lanes.js",
+    "books.js",
+    "curves.js",
+    "cell.js",
+    "heat.js",
+    "page.js",
+)
 _ACCOUNTS = ("expected", "observed", "claimed", "reference")
 
 
@@ -61,6 +81,8 @@ def page_text(
     steps: Drawing | None = None,
     losses: Mapping[str, Drawing] | None = None,
     replays: Sequence[Drawing] = (),
+    details: Details | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> str:
     """Return the page.
 
@@ -70,6 +92,8 @@ def page_text(
         steps: the figure of step counts, if counts part anywhere.
         losses: the loss figures by the exhibit's slug.
         replays: the figures of runs beside their replays.
+        details: lanes, books and curves of some cells, from `details_of`.
+        extras: what is known of earlier runs.
     """
     drawings = losses or {}
     by_cluster = {cluster_key(exhibit.cluster): exhibit for exhibit in exhibits}
@@ -96,6 +120,22 @@ def page_text(
         "unsupported": unsupported_groups(verdict),
         "matrix": matrix(verdict),
         "rule_examples": _rule_examples([*opened, *known]),
+        "held_examples": _held_examples(verdict),
+        "heat": heat_of(verdict),
+        "heat_rows": lambda block: [(row.subject, row.cells) for row in block.rows],
+        "heat_query": lambda subject, cell: f"subject:{quoted(subject)} {cell.query}",
+        "lineages": lineages(verdict),
+        "first": opened[0] if opened else None,
+        "since": since_text(extras.history.get((opened[0].rule, opened[0].subject), ())) if opened else "",
+        "past_of": lambda rule, subject: extras.history.get((rule, subject), ()),
+        "changes": None
+        if extras.baseline is None
+        else changes_between(
+            extras.baseline, verdict.environment.packages | {"stepaudit": verdict.environment.stepaudit}
+        ),
+        "baseline_name": extras.baseline_name,
+        "really": really,
+        "basis_of": basis_of,
         "static_cells": by_severity(verdict.cells)[:_STATIC_ROWS],
         "steps_svg": _svg(steps),
         "figure_names": [
@@ -107,7 +147,7 @@ def page_text(
         "style": Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         "script": Markup(script),  # noqa: S704 - our own files
         "script_digest": digest,
-        "island": Markup(island_json(verdict)),  # noqa: S704 - has no markup character, see there
+        "island": Markup(island_json(verdict, details)),  # noqa: S704 - has no markup character, see there
         "statuses": STATUSES,
     }
     return _environment().get_template("report.html.j2").render(context)
@@ -128,7 +168,8 @@ def _environment() -> Environment:
         "command": command_line,
         "permalink": lambda cell_id: "#cell=" + quote(printable(cell_id)),
         "query": _query,
-        "quoted": _quoted,
+        "quoted": quoted,
+        "slug": _slug,
         "ticks": _ticks,
         "web_address": _web_address,
         "standing": standing_status,
@@ -168,10 +209,9 @@ def _ticks(text: str) -> Markup:
     return Markup().join(code.format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
-def _quoted(text: str) -> str:
-    """Return a value as the selection grammar writes it."""
-    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _slug(text: str) -> str:
+    """Return a name as part of an id; different names may give the same only where they are hostile."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text[:60]).strip("-") or "unnamed"
 
 
 def _web_address(text: str) -> str | None:
@@ -199,6 +239,21 @@ def _rule_examples(clusters: Sequence[Cluster]) -> dict[str, Cluster]:
     found: dict[str, Cluster] = {}
     for cluster in clusters:
         found.setdefault(cluster.rule, cluster)
+    return found
+
+
+def _held_examples(verdict: Verdict) -> dict[str, tuple[str, str]]:
+    """Return rule to an example with numbers, and the label of their scenario: the first judged one."""
+    found: dict[str, tuple[str, str]] = {}
+    for cell in [cell for cell in verdict.cells if cell.account is not None][:200]:
+        if cell.contract in CONTRACTS:
+            try:
+                scenario = scenario_from_mapping(cell.scenario)
+            except ScenarioError:
+                continue
+            for rule, text in rule_examples(scenario, CONTRACTS[cell.contract]).items():
+                if rule in cell.rules_checked:
+                    found.setdefault(rule, (text, cell.label))
     return found
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from ..scenarios import Scenario
+from .details import CHOSEN
 from .overview import by_severity
 from .status import STATUSES, cell_status
 from .text import command_line, one_line, printable, shortened
 
 if TYPE_CHECKING:
     from ..harness.judging.verdict import CellVerdict, Deviation, Figures, Verdict
+    from .details import Details
 
 __all__ = ["FIGURES", "island_json"]
 
@@ -23,18 +28,26 @@ FIGURES = {
     "label_tokens": "label tokens",
     "planned_steps": "planned steps",
 }
+_FIGURE_OF = {"target": 0, "claim": 0, "plan": 6, "skip": 3, "epoch": 4}
+"""rule to the position of its figure"""
+_DEFAULTS = Scenario().to_mapping()
+_HASH = re.compile("(?:[0-9a-f]{2})+")
 _ACCOUNTS = ("expected", "observed", "claimed", "reference")
 _EVIDENCE_CHARACTERS = 1_500_000
 """for tracebacks and long evidence, so that 20,000 failing cells still make a page that opens"""
 _LEFT_OUT = "left out to keep this page small; verdict.json has it"
 
 
-def island_json(verdict: Verdict) -> str:
+def island_json(verdict: Verdict, details: Details | None = None) -> str:
     """Return JSON that is safe inside a `<script>` element: no `<`, `>`, `&` or line separator is in it.
 
     Cells come worst first. Texts are indices into `strings`; accounts are indices into `figures`; the cell's
     own id inside a reproduce line is written `{id}`, so that all of them are one text. Evidence beyond a
-    budget says that it was left out.
+    budget says that it was left out. `rules` says which account figure a rule is about.
+
+    Args:
+        verdict: the run.
+        details: lanes, books and curves of some of its cells.
     """
     table = _Table()
     cells = by_severity(verdict.cells)
@@ -43,13 +56,24 @@ def island_json(verdict: Verdict) -> str:
         "statuses": {key: {"word": status.word, "shape": status.shape} for key, status in STATUSES.items()},
         "figureNames": list(FIGURES.values()),
         "fields": [one_line(field, 60) for field in fields],
+        "defaults": [_plain(_DEFAULTS.get(field)) for field in fields],
+        "rules": {
+            one_line(rule.rule): [
+                one_line(rule.statement),
+                one_line(rule.formula, 400),
+                _FIGURE_OF.get(rule.rule, -1),
+            ]
+            for rule in verdict.rules
+        },
+        "details": details.cells if details is not None else {},
+        "chosen": _chosen_text(details),
         "scenario": [table.column([cell.scenario.get(field) for cell in cells]) for field in fields],
-        "id": [printable(cell.id) for cell in cells],
+        "id": _ids([printable(cell.id) for cell in cells]),
         "subject": [table.text(cell.subject) for cell in cells],
         "contract": [table.text(cell.contract) for cell in cells],
         "label": [table.text(cell.label) for cell in cells],
-        "verdict": [cell.verdict.value for cell in cells],
-        "status": [cell_status(cell).key for cell in cells],
+        "verdict": table.column([cell.verdict.value for cell in cells]),
+        "status": table.column([cell_status(cell).key for cell in cells]),
         "seconds": [round(cell.seconds, 3) if 0 <= cell.seconds < 10**9 else None for cell in cells],
         "reproduce": [table.command(cell.reproduce, cell.id) for cell in cells],
         "reason": {at: table.evidence(cell.reason) for at, cell in enumerate(cells) if cell.reason},
@@ -140,6 +164,24 @@ class _Table:
             self._strings[value] = len(self.strings)
             self.strings.append(value)
         return self._strings[value]
+
+
+def _ids(ids: list[str]) -> dict[str, Any] | list[str]:
+    """Return ids that are hashes as one text in base64, a third shorter than their digits; others as they are."""
+    size = len(ids[0]) if ids else 0
+    if not size or any(len(one) != size or not _HASH.fullmatch(one) for one in ids):
+        return ids
+    return {"bytes": size // 2, "base64": b64encode(bytes.fromhex("".join(ids))).decode()}
+
+
+def _chosen_text(details: Details | None) -> str:
+    """Say which cells have lanes, books and curves."""
+    if details is None or not details.cells:
+        return "This page was made without ledgers: no cell has lanes, weight books or curves."
+    return (
+        f"Lanes, weight books and curves are in this page for {len(details.cells):,} cells, of {details.deviating:,} "
+        f"that deviate: {CHOSEN}. All ledgers are in records.sqlite."
+    )
 
 
 def _deviation(table: _Table, cell: CellVerdict, item: Deviation) -> list[Any]:

@@ -13,7 +13,7 @@ from .text import command_line, one_line, printable, shortened
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["deviation_text", "junit_text"]
+__all__ = ["deviation_text", "excuse_text", "junit_text"]
 
 _MOST = 20_000
 """characters of one message body; CI servers load the whole file into memory"""
@@ -24,7 +24,7 @@ def junit_text(verdict: Verdict) -> str:
 
     New, drifted and expired deviations and flaky cells are failures; cells without a verdict are errors;
     cells whose deviations are all known, and unsupported ones, are skipped, with the reason. Stale known
-    deviations, which fail the gate, are failures in a suite of their own. A test case has at most one
+    deviations and missed terms of the gate are failures in suites of their own. A test case has at most one
     failure, error or skip, because Ant's schema allows no more: several broken rules share it.
     """
     root = ET.Element("testsuites", name="stepaudit")
@@ -41,6 +41,13 @@ def junit_text(verdict: Verdict) -> str:
                 [_stale_case(entry) for entry in verdict.stale],
             )
         )
+    missed = verdict.gate.missed if verdict.gate is not None else []
+    if missed:
+        cases = [
+            _problem(_case("stepaudit.gate", floor.term, 0.0), "failure", "gate", floor.text)
+            for floor in missed
+        ]
+        suites.append(("gate", cases))
     if not verdict.cells:
         suites.append(
             (
@@ -81,13 +88,23 @@ def deviation_text(deviation: Deviation) -> str:
     return "\n".join(lines)
 
 
+def excuse_text(cell: CellVerdict) -> str:
+    """Return why the deviations of a cell do not fail: known ones by their ids, informational ones by their rules."""
+    known = [item.known_id or item.rule for item in cell.deviations if item.standing is Standing.KNOWN]
+    told = [item.rule for item in cell.deviations if item.standing is Standing.INFORMATIONAL]
+    parts = [
+        f"known deviation: {', '.join(dict.fromkeys(known))}" if known else "",
+        f"informational: {', '.join(dict.fromkeys(told))}" if told else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
 def _cell_case(verdict: Verdict, cell: CellVerdict) -> ET.Element:
     case = _case(f"stepaudit.{verdict.suite}.{cell.subject}", f"{cell.label} [{cell.id[:12]}]", cell.seconds)
     if cell.verdict is CellOutcome.DEVIATES:
-        open_ones = [item for item in cell.deviations if item.standing is not Standing.KNOWN]
+        open_ones = [item for item in cell.deviations if item.standing.fails]
         if cell.deviations and not open_ones:
-            ids = ", ".join(dict.fromkeys(item.known_id or item.rule for item in cell.deviations))
-            return _problem(case, "skipped", "", f"known deviation: {ids}")
+            return _problem(case, "skipped", "", excuse_text(cell))
         return _failure(case, open_ones)
     if cell.verdict is CellOutcome.FLAKY:
         message = cell.error.message if cell.error else "two identical runs gave different ledgers"

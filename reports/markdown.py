@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from .diagnosis_text import diagnosis_lines
 from .overview import (
     TroubleGroup,
     duration,
@@ -24,7 +25,7 @@ from .text import TIMES, command_line, count, one_line, printable, shortened
 if TYPE_CHECKING:
     from ..harness.judging.verdict import Cluster, Verdict
 
-__all__ = ["MOST_BYTES", "summary_text"]
+__all__ = ["MOST_BYTES", "code", "prose", "summary_text"]
 
 MOST_BYTES = 200 * 1024
 
@@ -32,20 +33,21 @@ MOST_BYTES = 200 * 1024
 def summary_text(verdict: Verdict, *, most_bytes: int = MOST_BYTES) -> str:
     """Return the summary as GitHub markdown; what does not fit is left out from the end, and this is said."""
     blocks = [
-        f"# {outcome_status(verdict).shape} {headline(verdict)}: {_prose(verdict.sentence, 1000)}\n",
+        f"# {outcome_status(verdict).shape} {headline(verdict)}: {prose(verdict.sentence, 1000)}\n",
         _counts(verdict),
-        *(f"* {_prose(move)}" for move in next_moves(verdict)),
+        *(f"* {prose(move)}" for move in next_moves(verdict)),
     ]
     sections: list[tuple[str, list[str]]] = [
         ("Deviations", [_cluster(cluster) for cluster in open_clusters(verdict)]),
         ("Known deviations that fail the gate", [_stale(verdict)] if verdict.stale else []),
+        ("Known deviations about to expire", [f"* {prose(entry.text)}" for entry in verdict.expiring]),
         ("Rules by subject", [_matrix(verdict)] if verdict.cells else []),
         ("Not judged and flaky", [_trouble(group) for group in trouble_groups(verdict)]),
         ("Known deviations", [_known(cluster) for cluster in known_clusters(verdict)]),
         (
             "Unsupported",
             [
-                f"* {count(group.cells, 'cell')} of {_code(group.subject)}: {_prose(group.reason)}"
+                f"* {count(group.cells, 'cell')} of {code(group.subject)}: {prose(group.reason)}"
                 for group in unsupported_groups(verdict)
             ],
         ),
@@ -92,55 +94,62 @@ def _counts(verdict: Verdict) -> str:
 def _cluster(cluster: Cluster) -> str:
     status = standing_status(cluster.standing)
     at = cluster.first_divergence
-    pair = f"{_code(cluster.rule)} {TIMES} {_code(cluster.subject)}"
+    pair = f"{code(cluster.rule)} {TIMES} {code(cluster.subject)}"
     share = f"{cluster.failing:,} of {count(cluster.judged, 'cell')}"
     lines = [
         f"### {status.shape} {status.word}: {pair}, {share}\n",
-        f"{_prose(cluster.statement)}\n",
+        f"{prose(cluster.statement)}\n",
         "| | |\n|---|---|",
         *(
-            f"| {name} | {_code(value, 600)} |"
+            f"| {name} | {code(value, 600)} |"
             for name, value in (
                 ("smallest case", cluster.label),
                 ("expected", cluster.expected),
                 ("got", cluster.got),
                 ("formula", cluster.formula),
+                *diagnosis_lines(cluster),
             )
         ),
-        f"| books part | {where(at) + ': ' if where(at) else ''}{_prose(at.text)} |",
+        f"| books part | {where(at) + ': ' if where(at) else ''}{prose(at.text)} |",
     ]
     if cluster.largest:
         large = cluster.largest
         lines.append(
-            f"| largest case | {_code(f'{large.label}: expected {large.expected}, got {large.got}', 600)} |"
+            f"| largest case | {code(f'{large.label}: expected {large.expected}, got {large.got}', 600)} |"
         )
     if cluster.known_id:
-        lines.append(f"| known as | {_code(cluster.known_id)} {_prose(cluster.reason)} |")
+        lines.append(f"| known as | {code(cluster.known_id)} {prose(cluster.reason)} |")
     if cluster.upstream:
-        lines.append(f"| upstream | {_code(cluster.upstream)} |")
+        lines.append(f"| upstream | {code(cluster.upstream)} |")
+    if cluster.owner:
+        lines.append(f"| owner | {code(cluster.owner)}, until {code(cluster.expires or 'never')} |")
     lines.append(f"\nReproduce with:\n\n{_fence(command_line(cluster.reproduce))}\n")
     return "\n".join(lines)
 
 
 def _known(cluster: Cluster) -> str:
     return (
-        f"* {_code(cluster.rule)} {TIMES} {_code(cluster.subject)}, {count(cluster.failing, 'cell')}: "
-        f"{_code(cluster.known_id or 'no id')} {_prose(cluster.reason)}"
+        f"* {code(cluster.rule)} {TIMES} {code(cluster.subject)}, {count(cluster.failing, 'cell')}: "
+        f"{code(cluster.known_id or 'no id')} {prose(cluster.reason)}"
+        + (
+            f" (owner {code(cluster.owner)}, {code(cluster.upstream or 'no report')})"
+            if cluster.owner
+            else ""
+        )
     )
 
 
 def _stale(verdict: Verdict) -> str:
     return "\n".join(
-        f"* {_code(entry.known_id)} is {_prose(entry.standing)}: {_prose(entry.text)}"
-        for entry in verdict.stale
+        f"* {code(entry.known_id)} is {prose(entry.standing)}: {prose(entry.text)}" for entry in verdict.stale
     )
 
 
 def _trouble(group: TroubleGroup) -> str:
     many = count(len(group.cells), "cell")
     lines = [
-        f"### {group.status.shape} {group.status.word}: {_code(group.subject)}, {many}\n",
-        f"{_prose(group.kind)}:\n",
+        f"### {group.status.shape} {group.status.word}: {code(group.subject)}, {many}\n",
+        f"{prose(group.kind)}:\n",
         _fence(group.message),
         f"\nReproduce with:\n\n{_fence(command_line(group.example.reproduce))}\n",
     ]
@@ -153,14 +162,14 @@ def _trouble(group: TroubleGroup) -> str:
 def _matrix(verdict: Verdict) -> str:
     found = matrix(verdict)
     subjects = found.subjects[:12]
-    lines = [f"| rule | {' | '.join(_code(name) for name in subjects)} |", "|---|" + "---|" * len(subjects)]
+    lines = [f"| rule | {' | '.join(code(name) for name in subjects)} |", "|---|" + "---|" * len(subjects)]
     for rule in found.rules:
         entries = (found.entries.get((rule, subject)) for subject in subjects)
         marks = (
             f"{entry.status.shape} {entry.deviating:,}/{entry.judged:,}" if entry else "not judged"
             for entry in entries
         )
-        lines.append(f"| {_code(rule)} | {' | '.join(marks)} |")
+        lines.append(f"| {code(rule)} | {' | '.join(marks)} |")
     if len(subjects) < len(found.subjects):
         lines.append(f"\n{len(found.subjects) - len(subjects)} more subjects are in `report.html`.")
     return "\n".join(lines)
@@ -170,13 +179,13 @@ def _environment(verdict: Verdict) -> str:
     here = verdict.environment
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
-        f"{_code(verdict.command, 1000)} at {_code(verdict.started)}; stepaudit {_code(here.stepaudit)}, "
-        f"Python {_code(here.python)}, {_code(here.platform)}, device {_code(here.device)}; "
-        f"{_code(packages, 2000)}"
+        f"{code(verdict.command, 1000)} at {code(verdict.started)}; stepaudit {code(here.stepaudit)}, "
+        f"Python {code(here.python)}, {code(here.platform)}, device {code(here.device)}; "
+        f"{code(packages, 2000)}"
     )
 
 
-def _prose(text: str, limit: int = 600) -> str:
+def prose(text: str, limit: int = 600) -> str:
     """Return hostile text as running text: nothing in it is markup, a mention, a link or a table border."""
     line = re.sub(
         r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", one_line(text, limit).replace("&", "&amp;").replace("<", "&lt;")
@@ -189,7 +198,7 @@ def _prose(text: str, limit: int = 600) -> str:
     return line.replace("@", "&#64;")
 
 
-def _code(text: str, limit: int = 200) -> str:
+def code(text: str, limit: int = 200) -> str:
     """Return hostile text as a code span that also holds inside a table."""
     line = one_line(text, limit).replace("|", "¦") or " "
     ticks = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)

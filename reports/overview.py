@@ -114,7 +114,10 @@ def headline(verdict: Verdict) -> str:
 
 
 def open_clusters(verdict: Verdict) -> list[Cluster]:
-    """Return the clusters that fail the gate, worst standing first, then in the order of the rules."""
+    """Return the clusters that nobody has accepted, worst standing first, then in the order of the rules.
+
+    All of them fail the gate but those of informational subjects, which come last.
+    """
     return _sorted(
         verdict, [cluster for cluster in verdict.clusters if cluster.standing is not Standing.KNOWN]
     )
@@ -141,6 +144,7 @@ def facts(verdict: Verdict) -> list[Fact]:
         ("stale", counts.stale, ""),
         ("flaky", counts.flaky, "verdict:flaky"),
         ("error", counts.not_judged, "verdict:error"),
+        ("informational", counts.informational, ""),
         ("known", counts.known, "known"),
         ("conforms", counts.conforms, "verdict:conforms"),
         ("unsupported", counts.unsupported, "verdict:unsupported"),
@@ -172,7 +176,13 @@ def next_moves(verdict: Verdict) -> list[str]:
             "Replay the smallest case of a cluster with its “Reproduce with” line, and mend the trainer."
         )
         moves.append(
-            "A deviation that is understood and accepted goes into known_deviations.toml, with its reason."
+            "A deviation that is understood and accepted goes into known_deviations.toml, with its reason: "
+            "stepaudit baseline review"
+        )
+    if verdict.gate is not None and verdict.gate.missed:
+        moves.append(
+            f"The gate of {one_line(verdict.gate.source)} is missed: run the whole suite, or change the gate in review "
+            "(--no-gate leaves it out)."
         )
     if counts.expired or counts.stale:
         moves.append(

@@ -66,12 +66,12 @@ class SweepProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._cells = self._done = self._errors = self._fresh = self._trouble = 0
-        self._began = self._said_at = 0.0
+        self._first = self._said_at = 0.0
         self._said_tenth = 0
 
     def start(self) -> None:
         """Begin: nothing is shown before the sweep has counted its cells."""
-        self._began = self._said_at = self._clock()
+        self._said_at = self._clock()
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -103,7 +103,10 @@ class SweepProgress:
             case CellReused():
                 self._advance()
             case CellFinished():
-                self._fresh += event.outcome is not Outcome.UNSUPPORTED
+                if event.outcome is not Outcome.UNSUPPORTED:
+                    self._fresh += 1
+                    # Until the first one the workers were starting.
+                    self._first = self._first if self._fresh > 1 else self._clock()
                 self._errors += event.outcome is Outcome.ERROR
                 if event.outcome is Outcome.ERROR:
                     self._warn(
@@ -170,7 +173,7 @@ class SweepProgress:
             and now - self._said_at >= _SECONDS_BETWEEN_LINES
         ):
             self._said_tenth, self._said_at = tenth, now
-            left = (now - self._began) / max(self._fresh, 1) * (self._cells - self._done)
+            left = (now - self._first) / max(self._fresh - 1, 1) * (self._cells - self._done)
             trouble = f", {self._errors:,} not judged" if self._errors else ""
             self._say(f"{self._done:,}/{self._cells:,} cells{trouble}, about {duration(left)} left")
 

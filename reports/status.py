@@ -79,6 +79,15 @@ STATUSES: dict[str, Status] = {
             key="stale", word="stale", shape="○", ascii="o", style="bold red", light="#b3261e", dark="#ff8a80"
         ),
         Status(
+            key="informational",
+            word="informational",
+            shape="◇",
+            ascii="i",
+            style="yellow",
+            light="#6b5d00",
+            dark="#d9c95a",
+        ),
+        Status(
             key="known", word="known", shape="◆", ascii="*", style="yellow", light="#6b5d00", dark="#d9c95a"
         ),
         Status(

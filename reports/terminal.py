@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
-from rich.text import Text
+from rich.console import Console
 
+from .diagnosis_text import diagnosis_lines
 from .overview import (
     TroubleGroup,
     duration,
@@ -18,17 +20,17 @@ from .overview import (
     unsupported_groups,
     where,
 )
-from .status import STATUSES, Status, outcome_status, standing_status
-from .text import DASH, TIMES, command_line, count, one_line, printable, shortened
+from .page import Page
+from .status import STATUSES, outcome_status, standing_status
+from .text import TIMES, command_line, count, one_line, printable, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
-
-    from rich.console import Console
 
     from ..harness.judging.verdict import Cluster, Verdict
 
-__all__ = ["print_summary"]
+__all__ = ["clusters_text", "print_summary"]
 
 _MOST_CLUSTERS = 8
 _MOST_GROUPS = 5
@@ -46,7 +48,7 @@ def print_summary(
         out_dir: folder of the other reports, named at the end.
         verbose: every cluster and known deviation in full, and tracebacks.
     """
-    page = _Page(console)
+    page = Page(console)
     status = outcome_status(verdict)
     page.line()
     page.line(
@@ -70,6 +72,10 @@ def print_summary(
                     "dim",
                 )
             )
+    if verdict.expiring:
+        page.title("ABOUT TO EXPIRE")
+        for warning in verdict.expiring:
+            page.line((f"  ! {one_line(warning.text, 600)}", "yellow"))
     if verdict.stale:
         page.title("STALE OR EXPIRED KNOWN DEVIATIONS")
         for entry in verdict.stale:
@@ -92,54 +98,16 @@ def print_summary(
         page.line(("Report: ", "bold"), (printable(str(out_dir / "report.html")), ""), wrap=False)
 
 
-class _Page:
-    """Writes lines of styled parts; no text is ever read as rich markup."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._ascii = console.options.ascii_only
-
-    def shape(self, status: Status) -> str:
-        return status.ascii if self._ascii else status.shape
-
-    def line(self, *parts: tuple[str, str], wrap: bool = True) -> None:
-        """Print the parts as one line; where it must go on below, it goes on indented."""
-        text = Text.assemble(
-            *((_to_ascii(part), style) if self._ascii else (part, style) for part, style in parts)
-        )
-        if not wrap or len(text) <= self.console.width:
-            self.console.print(text, soft_wrap=True, highlight=False)
-            return
-        for number, row in enumerate(text.wrap(self.console, max(20, self.console.width - 4))):
-            row.rstrip()
-            indent = "    " if number else ""
-            self.console.print(Text.assemble(indent, row), soft_wrap=True, highlight=False)
-
-    def items(self, parts: list[tuple[str, str]]) -> None:
-        """Print parts side by side, as many a line as fit, none of them broken."""
-        row: list[tuple[str, str]] = []
-        for part in parts:
-            if row and sum(len(text) for text, _ in [*row, part]) > self.console.width:
-                self.line(*row, wrap=False)
-                row = []
-            row.append(part)
-        self.line(*row, wrap=False)
-
-    def title(self, title: str) -> None:
-        self.line()
-        self.line((title, "bold"))
-
-    def field(self, name: str, value: str, style: str = "") -> None:
-        """Print `name  value`; a long value goes on below itself, not below the name."""
-        width = max(30, self.console.width - 17)
-        lines = Text(_to_ascii(value) if self._ascii else value).wrap(self.console, width) or [Text("")]
-        for number, part in enumerate(lines):
-            self.line(
-                (f"   {name if number == 0 else '':<12}  ", "dim"), (part.plain.rstrip(), style), wrap=False
-            )
+def clusters_text(clusters: Sequence[Cluster], *, width: int = 110) -> str:
+    """Return clusters as the summary shows them, as plain text: what a failing test says."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as captured:
+        for number, cluster in enumerate(clusters, 1):
+            _cluster(Page(console), number, cluster)
+    return captured.get().strip("\n")
 
 
-def _counts(page: _Page, verdict: Verdict) -> None:
+def _counts(page: Page, verdict: Verdict) -> None:
     counts = verdict.counts
     page.line(
         (f"  exit code {verdict.exit_code}", "bold"),
@@ -156,7 +124,7 @@ def _counts(page: _Page, verdict: Verdict) -> None:
     )
 
 
-def _cluster(page: _Page, number: int, cluster: Cluster) -> None:
+def _cluster(page: Page, number: int, cluster: Cluster) -> None:
     status = standing_status(cluster.standing)
     page.line()
     page.line(
@@ -170,6 +138,10 @@ def _cluster(page: _Page, number: int, cluster: Cluster) -> None:
     page.field("formula", one_line(cluster.formula, 600))
     page.field("expected", one_line(cluster.expected, 400), "green")
     page.field("got", one_line(cluster.got, 400), status.style)
+    # before what explains it: it has to be on the first screen
+    page.line(("   Reproduce with: ", "dim"), (command_line(cluster.reproduce), "cyan"), wrap=False)
+    for name, text in diagnosis_lines(cluster):
+        page.field(name, one_line(text, 400))
     if cluster.largest is not None:
         large = cluster.largest
         shown = f"{large.label}: expected {large.expected}, got {large.got}"
@@ -182,12 +154,17 @@ def _cluster(page: _Page, number: int, cluster: Cluster) -> None:
         page.field("known as", f"{one_line(cluster.known_id)}: {one_line(cluster.reason)}")
     if cluster.upstream:
         page.field("upstream", one_line(cluster.upstream))
-    page.line(("   Reproduce with: ", "dim"), (command_line(cluster.reproduce), "cyan"), wrap=False)
+    if cluster.owner:
+        page.field("owner", f"{one_line(cluster.owner)}, until {one_line(cluster.expires or 'never')}")
+    if cluster.id:
+        page.field("id", one_line(cluster.id))
 
 
-def _folded(page: _Page, cluster: Cluster, lead: str) -> None:
+def _folded(page: Page, cluster: Cluster, lead: str) -> None:
     status = standing_status(cluster.standing)
     known = f"  {one_line(cluster.known_id, 80)}: {one_line(cluster.reason, 110)}" if cluster.known_id else ""
+    if cluster.owner:
+        known += f" ({one_line(cluster.owner, 40)}, until {cluster.expires}, {one_line(cluster.upstream or '', 60)})"
     page.line(
         (f"{lead}{page.shape(status)} ", status.style),
         (f"{one_line(cluster.rule, 60)} {TIMES} {one_line(cluster.subject, 100)}", ""),
@@ -195,7 +172,7 @@ def _folded(page: _Page, cluster: Cluster, lead: str) -> None:
     )
 
 
-def _trouble(page: _Page, verdict: Verdict, *, verbose: bool) -> None:
+def _trouble(page: Page, verdict: Verdict, *, verbose: bool) -> None:
     groups = trouble_groups(verdict)
     if not groups:
         return
@@ -210,7 +187,7 @@ def _trouble(page: _Page, verdict: Verdict, *, verbose: bool) -> None:
         )
 
 
-def _group(page: _Page, group: TroubleGroup, *, verbose: bool) -> None:
+def _group(page: Page, group: TroubleGroup, *, verbose: bool) -> None:
     page.line(
         (f"  {page.shape(group.status)} {group.status.word}  ", group.status.style),
         (one_line(group.subject, 100), "bold"),
@@ -223,7 +200,7 @@ def _group(page: _Page, group: TroubleGroup, *, verbose: bool) -> None:
     page.line(("    Reproduce with: ", "dim"), (command_line(group.example.reproduce), "cyan"), wrap=False)
 
 
-def _quiet(page: _Page, verdict: Verdict, *, verbose: bool) -> None:
+def _quiet(page: Page, verdict: Verdict, *, verbose: bool) -> None:
     known = known_clusters(verdict)
     if known:
         page.title(f"KNOWN ({count(len(known), 'cluster')}, {count(verdict.counts.known, 'cell')})")
@@ -240,19 +217,3 @@ def _quiet(page: _Page, verdict: Verdict, *, verbose: bool) -> None:
             )
         if not verbose and unsupported[_MOST_GROUPS:]:
             page.line((f"  {len(unsupported) - _MOST_GROUPS} more reasons; --verbose shows them", "dim"))
-
-
-def _to_ascii(text: str) -> str:
-    for char, plain in (
-        (TIMES, "x"),
-        ("“", '"'),
-        ("”", '"'),
-        ("…", "..."),
-        ("—", "-"),
-        (DASH, "-"),
-        ("≥", ">="),
-        ("≤", "<="),
-        ("·", "."),
-    ):
-        text = text.replace(char, plain)
-    return text.encode("ascii", "backslashreplace").decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["DASH", "TIMES", "command_line", "count", "one_line", "printable", "shortened"]
+__all__ = ["DASH", "TIMES", "command_line", "count", "one_line", "printable", "quoted", "shortened"]
 
 DASH = "\N{EN DASH}"
 """stands where a witness gives no figure"""
@@ -57,6 +57,12 @@ def command_line(text: str) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return `1 cell`, `2 cells`, `20,000 cells`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def quoted(text: str) -> str:
+    """Return a value as the selection grammar writes it."""
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _escaped(match: re.Match[str]) -> str:

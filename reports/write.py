@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .atomic import write_atomically
+from .details import details_of
 from .exhibits import RecordsLookup, exhibits_of
+from .extras import NO_EXTRAS, Extras
 from .html import page_text
 from .json_file import verdict_text
 from .junit import junit_text
 from .markdown import summary_text
+from .museum import museum_text
 from .overview import matrix
 from .replays import overlays, replayed_cells
 
@@ -34,7 +37,9 @@ class Written:
     paths: tuple[Path, ...]
 
 
-def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path) -> Written:
+def write_reports(
+    verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path, *, extras: Extras = NO_EXTRAS
+) -> Written:
     """Write `verdict.json`, `junit.xml`, `summary.md`, `cells.csv|parquet`, `figures/` and `report.html`.
 
     Each file is replaced in one go, `verdict.json` first: all others can be made again from it. Ledgers are
@@ -45,6 +50,7 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
         verdict: the verdict of the run.
         records_lookup: cell id to its record, or None where there is none.
         out_dir: made if it does not exist.
+        extras: what is known of earlier runs.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; files not reached are as they were.
@@ -60,6 +66,8 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
         write_atomically(out_dir / "junit.xml", junit_text(verdict)),
         write_atomically(out_dir / "summary.md", summary_text(verdict)),
     ]
+    if verdict.museum:
+        paths.append(write_atomically(out_dir / "museum.md", museum_text(verdict)))
     frame = cells_frame(verdict)
     paths.append(write_atomically(out_dir / "cells.csv", csv_text(frame)))
     paths.append(write_atomically(out_dir / "cells.parquet", parquet_bytes(frame)))
@@ -80,7 +88,15 @@ def write_reports(verdict: Verdict, records_lookup: RecordsLookup, out_dir: Path
         out_dir / "figures",
         [item for item in (steps, overall, *losses.values(), *replays) if item is not None],
     )
-    page = page_text(verdict, exhibits=exhibits, steps=steps, losses=losses, replays=replays)
+    page = page_text(
+        verdict,
+        exhibits=exhibits,
+        steps=steps,
+        losses=losses,
+        replays=replays,
+        details=details_of(verdict, records_lookup, also=[item.cell.id for item in overlays(replayed)]),
+        extras=extras,
+    )
     paths.append(write_atomically(out_dir / "report.html", page))
     return Written(paths=tuple(paths))
 

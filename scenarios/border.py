@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["FileModel", "SchemaOne", "read_toml", "validated"]
+__all__ = ["FileModel", "SchemaOne", "parse_toml", "read_toml", "validated"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -43,15 +43,25 @@ def read_toml(path: Path) -> dict[str, Any]:
         ScenarioError: the file cannot be read or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"), where=str(path))
     except FileNotFoundError:
         raise ScenarioError(f"{path}: no such file") from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: is not UTF-8 at byte {error.start}") from None
+
+
+def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+    """Return the tables of a TOML text; `where` names it in messages.
+
+    Raises:
+        ScenarioError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{path}: is not TOML: {' '.join(str(error).split())}") from None
+        raise ScenarioError(f"{where}: is not TOML: {' '.join(str(error).split())}") from None
 
 
 def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _Model:

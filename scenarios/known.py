@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
-from .border import FileModel, SchemaOne, read_toml, validated
+from .border import FileModel, SchemaOne, parse_toml, read_toml, validated
 from .formula import Formula, parse_formula
 from .scenario import ScenarioError, nearest
 from .selection import Selection, parse_selection
@@ -21,11 +21,15 @@ from .vocabulary import SCENARIO_VOCABULARY
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["KNOWN_FILE", "LONGEST_LIFE", "KnownDeviation", "load_known"]
+__all__ = ["KNOWN_FILE", "LONGEST_LIFE", "WARNED_BEFORE", "KnownDeviation", "load_known", "parse_known"]
 
 KNOWN_FILE = Path(__file__).parent / "known_deviations.toml"
 LONGEST_LIFE = timedelta(days=180)
 """after which somebody must look again"""
+_DECIMALS = 9
+"""a ratio that a rule reports is rounded so: one third is found by the formula `1 / R` too"""
+WARNED_BEFORE = timedelta(days=14)
+"""from then on every report says that an entry is about to expire"""
 
 
 class KnownTable(FileModel):
@@ -60,7 +64,7 @@ class KnownDeviation:
     Attributes:
         id: its name.
         rule: the rule that is broken.
-        subject: the subject, or a glob over subjects (`unsloth-zoo@2024.*`).
+        subject: the subject, a glob over subjects (`unsloth-zoo@2024.*`), or several of them, with spaces between.
         versions: package requirements, all of which the environment must meet.
         where: the scenarios in which it is known, by their fields.
         when: a condition on the contract's symbols that the scenario must also meet, such as `M % A > 0`.
@@ -110,7 +114,9 @@ class KnownDeviation:
         """
         return (
             rule == self.rule
-            and fnmatch.fnmatchcase(subject, self.subject)
+            and any(
+                fnmatch.fnmatchcase(subject.partition("[")[0], pattern) for pattern in self.subject.split()
+            )
             and all(_meets(requirement, packages) for requirement in self.versions)
             and self.where.matches(scenario)
             and (self.when is None or bool(self.when.value(numbers)))
@@ -130,11 +136,18 @@ class KnownDeviation:
             return str(got) == self.got
         if self.got_formula is None:
             return True
-        return not isinstance(got, str) and self.got_formula.value(numbers) == got
+        if isinstance(got, str):
+            return False
+        value = self.got_formula.value(numbers)
+        return got in (value, round(float(value), _DECIMALS))
 
     def is_expired(self, today: date) -> bool:
         """Return whether the entry no longer counts."""
         return today > self.expires
+
+    def expires_soon(self, today: date) -> bool:
+        """Return whether the entry still counts, but not for long."""
+        return today <= self.expires <= today + WARNED_BEFORE
 
 
 def load_known(
@@ -149,20 +162,35 @@ def load_known(
     Raises:
         ScenarioError: what is wrong, with file, entry, value and the nearest valid name.
     """
-    file = validated(KnownFile, read_toml(path), where=path.name)
+    return _entries(read_toml(path), where=path.name, rules=rules)
+
+
+def parse_known(text: str, *, where: str, rules: Collection[str] | None = None) -> tuple[KnownDeviation, ...]:
+    """Return the entries of the text of such a file; `where` names it in messages.
+
+    Raises:
+        ScenarioError: as `load_known`.
+    """
+    return _entries(parse_toml(text, where=where), where=where, rules=rules)
+
+
+def _entries(
+    tables: Mapping[str, Any], *, where: str, rules: Collection[str] | None
+) -> tuple[KnownDeviation, ...]:
+    file = validated(KnownFile, tables, where=where)
     entries: dict[str, KnownDeviation] = {}
     for number, raw in enumerate(file.known, start=1):
         label = f" ({raw['id']})" if isinstance(raw.get("id"), str) else ""
-        where = f"{path.name}: entry {number}{label}"
-        table = validated(KnownTable, raw, where=where)
+        place = f"{where}: entry {number}{label}"
+        table = validated(KnownTable, raw, where=place)
         if table.id in entries:
-            raise ScenarioError(f"{where}: id {table.id!r} is used by an earlier entry")
+            raise ScenarioError(f"{place}: id {table.id!r} is used by an earlier entry")
         if rules is not None and table.rule not in rules:
-            raise ScenarioError(f"{where}: unknown rule {table.rule!r}{nearest(table.rule, rules)}")
+            raise ScenarioError(f"{place}: unknown rule {table.rule!r}{nearest(table.rule, rules)}")
         try:
             entries[table.id] = _entry(table)
         except ScenarioError as error:
-            raise ScenarioError(f"{where}: {error}") from None
+            raise ScenarioError(f"{place}: {error}") from None
     return tuple(entries.values())
 
 

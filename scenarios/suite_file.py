@@ -12,12 +12,12 @@ from .boundary import BOUNDARY_AXES, boundary
 from .covering import covering
 from .grid import grid
 from .sampling import RANDOM_AXES, sample
-from .scenario import ScenarioError
+from .scenario import ScenarioError, nearest
 
 if TYPE_CHECKING:
     from .sweep import Sweep
 
-__all__ = ["SuiteFile", "axes_of", "sweep_of"]
+__all__ = ["SuiteFile", "axes_of", "subjects_of", "sweep_of"]
 
 
 class SuiteFile(FileModel):
@@ -31,6 +31,15 @@ class SuiteFile(FileModel):
     defaults: dict[str, Any] = Field(default_factory=dict)
     scenario: list[dict[str, Any]] = Field(default_factory=list)
     sweep: list[dict[str, Any]] = Field(default_factory=list)
+    environment: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class EnvironmentFile(FileModel):
+    """An `[[environment]]` table: exact releases that are laid over the base for a subject of the suite."""
+
+    subject: str = Field(min_length=1)
+    with_: list[str] = Field(alias="with", min_length=1)
+    python: str | None = Field(default=None, pattern=r"^3\.\d+$")
 
 
 class SweepFile(FileModel):
@@ -51,6 +60,29 @@ _TAKES = {
     "random": {"kind", "axes", "base", "seed", "count"},
 }
 _NEEDS = {"grid": {"axes"}, "covering": {"axes"}, "boundary": set[str](), "random": {"seed", "count"}}
+
+
+def subjects_of(file: SuiteFile, *, where: str) -> tuple[str, ...]:
+    """Return the subjects, each that an environment is for once an environment: `hf[transformers==4.45.2]`.
+
+    Raises:
+        ScenarioError: a blank subject, one twice, or an environment for a subject that is not in the list.
+    """
+    for subject in file.subjects:
+        if not subject.strip() or file.subjects.count(subject) > 1:
+            why = "twice" if subject.strip() else "in it"
+            raise ScenarioError(f"{where}: subjects has {subject!r} {why}")
+    laid: dict[str, list[str]] = {}
+    for number, raw in enumerate(file.environment, start=1):
+        table = validated(EnvironmentFile, raw, where=f"{where}: environment {number}")
+        if table.subject not in file.subjects:
+            raise ScenarioError(
+                f"{where}: environment {number}: subject {table.subject!r} is not among the suite's"
+                f"{nearest(table.subject, file.subjects)}"
+            )
+        pins = [*table.with_, *([f"python=={table.python}"] if table.python else [])]
+        laid.setdefault(table.subject, []).append(f"{table.subject}[{','.join(pins)}]")
+    return tuple(name for subject in file.subjects for name in laid.get(subject, [subject]))
 
 
 def axes_of(table: dict[str, list[Any]], *, where: str) -> tuple[Axis, ...]:

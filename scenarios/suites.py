@@ -11,7 +11,7 @@ from .border import read_toml, validated
 from .coverage import Coverage, coverage_of
 from .grid import cross
 from .scenario import Scenario, ScenarioError, nearest, scenario_from_mapping
-from .suite_file import SuiteFile, axes_of, sweep_of
+from .suite_file import SuiteFile, axes_of, subjects_of, sweep_of
 from .sweep import Sweep, distinct
 
 if TYPE_CHECKING:
@@ -103,10 +103,6 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 def _read(path: Path) -> Suite:
     where = path.name
     file = validated(SuiteFile, read_toml(path), where=where)
-    for subject in file.subjects:
-        if not subject.strip() or file.subjects.count(subject) > 1:
-            why = "twice" if subject.strip() else "in it"
-            raise ScenarioError(f"{where}: subjects has {subject!r} {why}")
     defaults = legal_base(file.defaults, where=f"{where}: defaults")
     listed = [
         scenario_from_mapping(defaults | table, where=f"{where}: scenario {number}")
@@ -121,7 +117,7 @@ def _read(path: Path) -> Suite:
     suite = Suite(
         name=path.stem,
         title=file.title,
-        subjects=tuple(file.subjects),
+        subjects=subjects_of(file, where=where),
         scenarios=scenarios,
         axes=axes_of(file.axes, where=f"{where}: axes"),
         contract=file.contract,

@@ -87,6 +87,8 @@ SCENARIO_VOCABULARY = Vocabulary(
 )
 """The fields of a scenario."""
 
+STANDINGS = ("new", "known", "drifted", "expired", "informational")
+
 CELL_VOCABULARY = SCENARIO_VOCABULARY.extended(
     fields={
         "id": _TEXT,
@@ -97,8 +99,8 @@ CELL_VOCABULARY = SCENARIO_VOCABULARY.extended(
         "verdict": Field(
             kind=FieldKind.WORD, choices=("conforms", "deviates", "flaky", "error", "unsupported")
         ),
-        "standing": Field(kind=FieldKind.WORD, choices=("new", "known", "drifted", "expired")),
+        "standing": Field(kind=FieldKind.WORD, choices=STANDINGS),
     },
-    flags=("new", "known", "drifted", "expired"),
+    flags=STANDINGS,
 )
 """The fields of a judged cell."""

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # `kernels` at the root would shadow the distribution of that name, which transformers imports when it is there.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
-for _name, _value in {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}.items():
+_VARIABLES = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "STEPAUDIT_HISTORY": ""}
+for _name, _value in _VARIABLES.items():
     os.environ.setdefault(_name, _value)
 
 

@@ -40,8 +40,15 @@ def make_app() -> App:
         ("explain", "explain"),
         ("fuzz", "fuzz"),
         ("train", "train"),
+        ("timeline", "timeline"),
+        ("compare", "compare"),
+        ("history", "history"),
     ):
         app.command(f"{__package__}.{module}:{name}", name=name)
+    baseline = App(name="baseline", help="Accept deviations: known for a time, with a reason.")
+    for name in ("review", "accept"):
+        baseline.command(f"{__package__}.baseline:{name}", name=name)
+    app.command(baseline)
     return app
 
 

@@ -9,8 +9,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from ..running.store import Store
-from .conclude import conclude, known_deviations
-from .manifest import MANIFEST, RECORDS, ManifestError
+from .baseline_files import NEAREST_GATE, baseline_of, gate_of, known_then
+from .conclude import conclude
+from .manifest import MANIFEST, RECORDS, ManifestError, read_manifest
+from .options import GateFile
 
 __all__ = ["check", "open_records"]
 
@@ -20,22 +22,32 @@ def check(
     /,
     *,
     known: Path | None = None,
+    base_ref: str | None = None,
+    gate: GateFile = NEAREST_GATE,
     verbose: bool = False,
 ) -> int:
-    """Judge the records of a run again, with the contract and the known deviations of today.
+    """Judge the records of a run again, with the contract of today and what was known when the run started.
+
+    A deviation that was accepted since then counts for the next run: `stepaudit run` judges what it has stored again.
 
     Parameters
     ----------
     directory
         The output directory of a run.
     known
-        A file of known deviations instead of the built-in one.
+        A file of known deviations: of these, those that were known when the run started.
+    base_ref
+        Of these, those at the merge base with this branch, tag or commit.
+    gate
+        A file with [tool.stepaudit.gate] instead of the nearest pyproject.toml that has one; or no gate.
     verbose
         Show every cluster and traceback.
     """
-    entries = known_deviations(known)
+    terms = gate_of(gate)
+    asked = None if known is None and base_ref is None else baseline_of(known, terms, base_ref=base_ref)
     with open_records(directory) as store:
-        return conclude(directory, store, entries, console=Console(), verbose=verbose)
+        baseline = known_then(asked, read_manifest(directory).known)
+        return conclude(directory, store, baseline, terms, console=Console(), verbose=verbose).exit_code
 
 
 def open_records(directory: Path) -> Store:

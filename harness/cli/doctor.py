@@ -1,4 +1,4 @@
-"""`stepaudit doctor`: environment, devices, versions, subjects; `doctor kernels`: the table of fused kernels."""
+"""`stepaudit doctor`: environment, devices, versions; `doctor kernels`, `doctor subjects`: tables of what there is."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def doctor(topic: str = "environment", /) -> int:
     Parameters
     ----------
     topic
-        environment, or kernels: every fused kernel compiled ahead of time, with spills and bytes moved.
+        environment; kernels: every fused kernel compiled ahead of time, with spills and bytes moved; subjects: what
+        each is audited for, what it declines and why, what is known of it, as Markdown.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    topics = {"environment": _environment, "kernels": _kernels}
+    topics = {"environment": _environment, "kernels": _kernels, "subjects": _subjects}
     if topic not in topics:
         raise ScenarioError(f"doctor knows no topic {topic!r}{nearest(topic, topics)}")
     return topics[topic](console)
@@ -89,6 +90,13 @@ def _kernels(console: Console) -> int:
         for name, text in row.details().items():
             console.print(Padding(f"{name}: {text}", (0, 0, 0, 2)), soft_wrap=False)
     return 1 if any(row.state in {"faulty", "unchecked"} for row in rows) else 0
+
+
+def _subjects(console: Console) -> int:
+    from .capability_table import capability_markdown, capability_rows
+
+    console.print(capability_markdown(capability_rows()), end="")
+    return 0
 
 
 def _device() -> str:

@@ -30,7 +30,8 @@ from ..running.store import Store
 from ..subjects import resolve
 from .check import open_records
 from .manifest import RECORDS, Manifest, read_manifest
-from .run import Many
+from .numbers import Whole, at_least, seconds_of
+from .options import Many
 from .warm_cells import WarmCells
 
 __all__ = ["SCRATCH", "explain"]
@@ -49,9 +50,9 @@ def explain(
     rule: Many = None,
     run: bool = True,
     shrink: bool = True,
-    held_out: int = 200,
-    seed: int = 20241015,
-    jobs: int = 2,
+    held_out: Whole = 200,
+    seed: Whole = 20241015,
+    jobs: Whole = 2,
     timeout: float = 60.0,
 ) -> int:
     """Explain the deviations of a run: formula, interaction, smallest scenario, first divergence.
@@ -81,18 +82,19 @@ def explain(
     timeout
         Seconds that one cell may take.
     """
+    options = replace(
+        SweepOptions(), workers=at_least("--jobs", jobs, 1), timeout_s=seconds_of(timeout), fresh_fraction=0.0
+    )
+    rounds = Rounds(held_out=at_least("--held-out", held_out, 0), seed=seed)
     manifest = read_manifest(directory)
     figures = [figure_named(name) for name in figure or ()]
     rules = frozenset(rule_named(name).rule_id for name in rule) if rule else None
     for text in hypothesis or ():
         parse_formula(text)
-    if held_out < 0 or jobs < 1:
-        raise ScenarioError(f"held_out must not be negative and jobs at least 1, not {held_out} and {jobs}")
     with open_records(directory) as store:
         records = _records(store, manifest)
     names = _chosen(list(records), subject)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    options = replace(SweepOptions(), workers=jobs, timeout_s=timeout, fresh_fraction=0.0)
     judged = 0
     for name in names:
         explained, seconds, ran = _explained(
@@ -104,7 +106,7 @@ def explain(
             rules=rules if rules is not None else _rules(manifest),
             figures=figures,
             hypotheses=hypothesis or (),
-            rounds=Rounds(held_out=held_out, seed=seed),
+            rounds=rounds,
             shrinks=shrink,
         )
         judged += explained.cells

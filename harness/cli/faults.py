@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from ...scenarios import ScenarioError, nearest
+from ...scenarios import Scenario, ScenarioError, Tier, nearest
 from ...scenarios.faults import FAULTS, UNUSUAL
 from ...scenarios.suites import load_suite
 from ..contract import contract_named
@@ -23,18 +23,22 @@ from ..running.events import CellFinished, CellReused, SweepEvent
 from ..running.plan import PlannedCell, SweepOptions
 from ..running.store import RECORDS_NAME, Store
 from ..subjects import resolve
-from .numbers import Count
+from .numbers import Count, at_least
 
 __all__ = ["faults"]
 
-PRECISION_SUITE = "precision"
-"""what the trainers of mixed precision run, beside the suite that is asked for: the numeric tier, in float16"""
+BESIDE = ("precision", "ranks")
+"""what the trainers of mixed precision and of several ranks run, beside the suite that is asked for"""
+
+
+_TRACED = Scenario()
 
 
 def faults(
     *,
     suite: str = "default",
     only: Annotated[list[str] | None, Parameter(negative="")] = None,
+    numeric: Annotated[bool, Parameter(negative="")] = False,
     out: Path = Path("stepaudit-out/faults"),
     jobs: Count = None,
 ) -> int:
@@ -43,9 +47,12 @@ def faults(
     Parameters
     ----------
     suite
-        The scenarios; each trainer runs those that it supports. Trainers of mixed precision run suite precision.
+        The scenarios; each trainer runs those that it supports. Trainers of mixed precision run suite precision, and
+        those of several ranks suite ranks.
     only
         Names of faults or unusual trainers, may be repeated.
+    numeric
+        Run suite numeric too, on a real model, and print the score of the trace tier alone and of both. Many minutes.
     out
         Directory of the records.
     jobs
@@ -58,7 +65,8 @@ def faults(
     chosen = set(only or names)
     seeded = {name: f"fault@{name}" for name in FAULTS if name in chosen}
     unusual = {name: f"unusual@{name}" for name in UNUSUAL if name in chosen}
-    scenarios = (*load_suite(suite).scenarios, *load_suite(PRECISION_SUITE).scenarios)
+    beside = [name for name in (*BESIDE, *(["numeric"] if numeric else [])) if name != suite]
+    scenarios = [scenario for name in (suite, *beside) for scenario in load_suite(name).scenarios]
     plan = [
         PlannedCell(scenario=scenario, subject=subject)
         for subject in map(resolve, (*seeded.values(), *unusual.values()))
@@ -66,7 +74,9 @@ def faults(
         if subject.supports(scenario) is None
     ]
     options = (
-        SweepOptions(fresh_fraction=0.0) if jobs is None else SweepOptions(fresh_fraction=0.0, workers=jobs)
+        SweepOptions(fresh_fraction=0.0)
+        if jobs is None
+        else SweepOptions(fresh_fraction=0.0, workers=at_least("--jobs", jobs, 1))
     )
     out.mkdir(parents=True, exist_ok=True)
 
@@ -87,18 +97,34 @@ def faults(
         finally:
             progress.shutdown()
 
-        def verdicts(subject: str) -> Iterator[CellVerdict]:
-            labels = (cell.scenario.label for cell in plan if cell.subject.name == subject)
-            return _judged(store, (ids[subject][label] for label in labels))
+        def verdicts(subject: str, *, beside_numeric: bool) -> Iterator[CellVerdict]:
+            alone = resolve(subject).supports(_TRACED) is None
+            cells = [cell.scenario for cell in plan if cell.subject.name == subject]
+            kept = (item for item in cells if beside_numeric or not alone or item.tier is Tier.TRACE)
+            return _judged(store, (ids[subject][item.label] for item in kept))
 
-        score = Score(
-            faults=tuple(
-                score_fault(name, FAULTS[name].rule, FAULTS[name].family.value, verdicts(subject))
-                for name, subject in seeded.items()
-            ),
-            unusual=tuple(score_unusual(name, verdicts(subject)) for name, subject in unusual.items()),
-        )
-    _print(score, Console(highlight=False, markup=False))
+        def scored(*, beside_numeric: bool) -> Score:
+            return Score(
+                faults=tuple(
+                    score_fault(
+                        name,
+                        FAULTS[name].rule,
+                        FAULTS[name].family.value,
+                        verdicts(subject, beside_numeric=beside_numeric),
+                    )
+                    for name, subject in seeded.items()
+                ),
+                unusual=tuple(
+                    score_unusual(name, verdicts(subject, beside_numeric=beside_numeric))
+                    for name, subject in unusual.items()
+                ),
+            )
+
+        console = Console(highlight=False, markup=False)
+        if numeric:
+            console.print(f"The trace tier alone: {_sentence(scored(beside_numeric=False))}")
+        score = scored(beside_numeric=True)
+    _print(score, console)
     return ExitCode.PASSED if score.is_perfect else ExitCode.VIOLATED
 
 
@@ -110,32 +136,38 @@ def _judged(store: Store, cell_ids: Iterable[str]) -> Iterator[CellVerdict]:
             yield judge_cell(record, contract_named(record.contract), (), today=today).verdict
 
 
-def _print(score: Score, console: Console) -> None:
-    missed = [fault for fault in score.faults if fault.catch is not Catch.NAMED]
-    console.print(
+def _sentence(score: Score) -> str:
+    return (
         f"{score.caught(Catch.NAMED)} of {len(score.faults)} seeded faults caught by the named rule, "
         f"{score.caught(Catch.OTHER)} by another rule only, {score.caught(Catch.MISSED)} missed; "
         f"{score.false_alarms} false alarms about {len(score.unusual)} correct trainers; "
-        f"{score.unjudged} cells not judged",
-        style="bold",
+        f"{score.unjudged} cells not judged"
     )
-    table = Table(show_edge=False)
-    for column in ("", "fault", "rule", "family", "cells", "shown by", "first at", "other rules"):
-        table.add_column(column)
-    for fault in sorted(score.faults, key=lambda item: (item.catch is Catch.NAMED, item.family, item.name)):
+
+
+def _print(score: Score, console: Console) -> None:
+    missed = [fault for fault in score.faults if fault.catch is not Catch.NAMED]
+    console.print(_sentence(score), style="bold")
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "fault", "rule", "shown by", "first at"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("other rules", overflow="fold")
+    family = ""
+    for fault in sorted(score.faults, key=lambda item: (item.family, item.catch is Catch.NAMED, item.name)):
+        if fault.family != family:
+            family = fault.family
+            table.add_row("", family.upper())
         table.add_row(
-            "ok" if fault.catch is Catch.NAMED else "X",
+            "✓" if fault.catch is Catch.NAMED else "✗",
             fault.name,
             fault.rule,
-            fault.family,
-            str(fault.cells),
-            str(fault.failing),
+            f"{fault.failing}/{fault.cells}",
             str(fault.first or "-"),
-            ", ".join(f"{rule} {count}" for rule, count in sorted(fault.others.items())),
+            " ".join(sorted(fault.others)),
         )
     console.print(table)
     for fault in missed:
-        console.print(f"X {fault.name}: {fault.catch.value}: {FAULTS[fault.name].text}")
+        console.print(f"✗ {fault.name}: {fault.catch.value}: {FAULTS[fault.name].text}")
     for item in score.unusual:
         for rule, reproduce in item.alarms.items():
-            console.print(f"X false alarm about {item.name}: rule {rule}; reproduce with: {reproduce}")
+            console.print(f"✗ false alarm about {item.name}: rule {rule}; reproduce with: {reproduce}")

@@ -26,6 +26,7 @@ from ..running.store import Store
 from ..subjects import resolve
 from .conclude import known_deviations
 from .manifest import RECORDS
+from .numbers import Whole, at_least, seconds_of
 from .warm_cells import WarmCells
 
 __all__ = ["EXAMPLES", "fuzz"]
@@ -47,12 +48,12 @@ def fuzz(
     *,
     subject: str,
     budget: str = "60s",
-    seed: int = 0,
+    seed: Whole = 0,
     rule: str | None = None,
     contract: str | None = None,
     known: Path | None = None,
     out: Path = Path("stepaudit-fuzz"),
-    jobs: int = 2,
+    jobs: Whole = 2,
     timeout: float = 20.0,
 ) -> int:
     """Search for scenarios in which a trainer breaks a rule, and reduce each to one that nothing simplifies further.
@@ -85,9 +86,11 @@ def fuzz(
     trainer = resolve(subject)
     chosen = contract_named(contract or trainer.contract)
     entries = known_deviations(known)
+    options = replace(
+        SweepOptions(), workers=at_least("--jobs", jobs, 1), timeout_s=seconds_of(timeout), fresh_fraction=0.0
+    )
     out.mkdir(parents=True, exist_ok=True)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    options = replace(SweepOptions(), workers=jobs, timeout_s=timeout, fresh_fraction=0.0)
     judge = _Judge(chosen, entries)
     with Store(out / RECORDS) as store, WarmCells(trainer, store, options) as warm:
         warm.run([Scenario()])  # the budget is for searching, not for the worker's imports

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["MANIFEST", "RECORDS", "Manifest", "ManifestError", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "RECORDS", "KnownText", "Manifest", "ManifestError", "read_manifest", "write_manifest"]
 
 MANIFEST = "run.json"
 RECORDS = "records.sqlite"
@@ -17,6 +17,22 @@ RECORDS = "records.sqlite"
 
 class ManifestError(ValueError):
     """A directory that holds no run, or one that cannot be read."""
+
+
+class KnownText(BaseModel):
+    """A file of known deviations as a run read it.
+
+    Attributes:
+        source: for people: the file, or the file at a commit.
+        file: the path as it was given; `built-in` for the one that comes with stepaudit.
+        text: its TOML.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: str
+    file: str
+    text: str
 
 
 class Manifest(BaseModel):
@@ -39,6 +55,12 @@ class Manifest(BaseModel):
     pairs: list[int] | None
     cells: list[str]
     reference_cells: list[str]
+    known: list[KnownText] | None = None
+    """what was known when the run started; None in runs of before this was kept"""
+    suite_file: str | None = None
+    """the user's suite file, for annotations"""
+    museum: str | None = None
+    """the TOML of the museum, as the run read it; None for any other suite"""
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

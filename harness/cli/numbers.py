@@ -11,7 +11,7 @@ from cyclopts import Parameter, Token
 
 from ...scenarios import ScenarioError
 
-__all__ = ["Count", "seconds_of", "whole_number"]
+__all__ = ["Count", "Whole", "at_least", "seconds_of", "whole_number"]
 
 
 def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
@@ -25,6 +25,20 @@ def whole_number(kind: Any, tokens: Sequence[Token]) -> int:
 
 Count = Annotated[int | None, Parameter(converter=whole_number)]
 """an option that takes an integer"""
+
+Whole = Annotated[int, Parameter(converter=whole_number)]
+"""the same, with a default"""
+
+
+def at_least(option: str, number: int, least: int) -> int:
+    """Return a number that has a lower bound.
+
+    Raises:
+        ScenarioError: it is below.
+    """
+    if number < least:
+        raise ScenarioError(f"{option} must be at least {least}, not {number}")
+    return number
 
 
 def seconds_of(timeout: float) -> float:

@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 
 from ...scenarios import ModelKind, Scenario, ScenarioError, Tier, nearest
 from ...scenarios.axes import parse_axes
+from ...scenarios.museum import Museum, load_museum, museum_path
 from ...scenarios.selection import parse_selection
 from ...scenarios.suites import Suite, load_suite
 from ...scenarios.sweep import distinct
 from ...scenarios.vocabulary import SCENARIO_VOCABULARY
-from ..contract import contract_named
+from ..contract import RULES, contract_named
+from ..running.environment import default_cache
 from ..running.plan import PlannedCell
-from ..subjects import REFERENCE, Subject, SubjectError, resolve
+from ..running.resolution import completed
+from ..subjects import REFERENCE, Subject, SubjectError, resolve, suited
 from ..subjects.own import OwnLoop
+from .laying import laid
 
 __all__ = ["SweepPlan", "choose_scenarios", "plan_sweep"]
 
@@ -40,20 +44,23 @@ class SweepPlan:
         subjects: those that are judged.
         reference: the reference, where it runs beside them without being judged itself.
         contract: a contract that overrides the subjects' own.
+        museum: where the suite is a museum, its exhibits: they say which subject runs which scenario.
     """
 
     suite: Suite
     subjects: tuple[Subject, ...]
     reference: Subject | None
     contract: str | None
+    museum: Museum | None = None
 
     def cells(self) -> list[PlannedCell]:
         """Return the cells, subject by subject."""
         trainers = [*self.subjects, *([self.reference] if self.reference else [])]
         return [
-            PlannedCell(scenario=scenario, subject=subject)
+            PlannedCell(scenario=suited(subject, scenario), subject=subject)
             for subject in trainers
             for scenario in self.suite.scenarios
+            if self.museum is None or self.museum.pairs(subject.name, scenario)
         ]
 
 
@@ -66,12 +73,27 @@ def plan_sweep(
     tier: str | None,
     contract: str | None,
     with_reference: bool,
+    releases: Sequence[str] = (),
 ) -> SweepPlan:
     """Read the options of `run`, and refuse anything that cannot be run as written.
 
     Raises:
         ScenarioError, SubjectError: what is wrong, with the value and the nearest valid name.
     """
+    if suite is not None and (path := museum_path(suite)) is not None:
+        idle = {
+            "--axis": axes,
+            "--select": select,
+            "--tier": tier,
+            "--contract": contract,
+            "--with": releases,
+        }
+        for option, value in idle.items():
+            if value:
+                raise ScenarioError(
+                    f"{option} does not go with a museum: its exhibits say what runs with what"
+                )
+        return _museum_plan(load_museum(path, rules=RULES), subjects)
     chosen = choose_scenarios(suite, axes=axes, tier=tier, select=select)
     contract = contract or chosen.contract
     if contract is not None:
@@ -79,10 +101,13 @@ def plan_sweep(
     names = list(dict.fromkeys(subjects)) or list(chosen.subjects)
     if not names:
         raise SubjectError(f"suite {chosen.name!r} names no subjects; add --subject NAME")
-    resolved = tuple(resolve(name) for name in names)
+    names = laid(names, releases)
+    resolved = tuple(completed(resolve(name), default_cache()) for name in names)
     for subject in resolved:
         contract_named(subject.contract)
-    own = [subject.name for subject in resolved if isinstance(subject, OwnLoop)]
+    own = [
+        subject.name for subject in resolved if isinstance(subject, OwnLoop) and subject.environment is None
+    ]
     if own and _trouble(own):  # together in one process, and one by one only to say whose fault it is
         for name in own:
             if trouble := _trouble([name]):
@@ -93,6 +118,16 @@ def plan_sweep(
         reference=resolve(REFERENCE) if with_reference and REFERENCE not in names else None,
         contract=contract,
     )
+
+
+def _museum_plan(museum: Museum, names: Sequence[str]) -> SweepPlan:
+    chosen = museum.of(names) if names else museum
+    suite = chosen.suite()
+    resolved = tuple(completed(resolve(name), default_cache()) for name in suite.subjects)
+    for item in chosen.exhibits:
+        if item.contract is not None:
+            contract_named(item.contract)
+    return SweepPlan(suite=suite, subjects=resolved, reference=None, contract=None, museum=chosen)
 
 
 def choose_scenarios(

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from .check import open_records
+from .extras import extras_of
 from .manifest import ManifestError
 
 __all__ = ["report"]
@@ -33,6 +34,6 @@ def report(directory: Path = Path("stepaudit-out"), /, *, verbose: bool = False)
     except ValueError as error:
         raise ManifestError(str(error)) from None
     with open_records(directory) as store:
-        write_reports(verdict, store.get, directory)
+        write_reports(verdict, store.get, directory, extras=extras_of(verdict))
     print_summary(verdict, console=Console(), out_dir=directory, verbose=verbose)
     return 0

@@ -21,14 +21,15 @@ from ..running.events import CellFinished, CellReused, SweepEvent, SweepFinished
 from ..running.plan import SweepOptions
 from ..running.shard import Shard
 from ..running.store import Store
-from .conclude import conclude, known_deviations
+from .baseline_files import NEAREST_GATE, Baseline, baseline_of, gate_of
+from .conclude import conclude
 from .manifest import RECORDS, Manifest, write_manifest
 from .numbers import Count, seconds_of
+from .options import GateFile, Many
 from .plan import SweepPlan, plan_sweep
 
 __all__ = ["run"]
 
-Many = Annotated[list[str] | None, Parameter(negative="", allow_repeating=True)]
 MOST_MEMORY = 2**20
 """GiB; more than any machine has, and a limit that the kernel still takes"""
 
@@ -38,11 +39,14 @@ def run(
     suite: str | None = None,
     subject: Many = None,
     axis: Many = None,
+    with_: Annotated[Many, Parameter(name="--with")] = None,
     tier: str | None = None,
     select: str | None = None,
     rule: Many = None,
     contract: str | None = None,
     known: Path | None = None,
+    base_ref: str | None = None,
+    gate: GateFile = NEAREST_GATE,
     out: Path = Path("stepaudit-out"),
     jobs: Count = None,
     timeout: float = 120.0,
@@ -50,6 +54,7 @@ def run(
     fresh_fraction: float = 0.02,
     shard: str | None = None,
     reference: bool = True,
+    history: bool = True,
     verbose: bool = False,
 ) -> int:
     """Run a sweep of scenarios over subjects, judge every cell and write the reports.
@@ -59,13 +64,16 @@ def run(
     Parameters
     ----------
     suite
-        A committed suite (default, smoke, founding, boundary) or a TOML file. With --axis and without --suite:
-        the default scenario alone.
+        A committed suite (default, smoke, founding, boundary), the museum, or a TOML file. With --axis and without
+        --suite: the default scenario alone.
     subject
         A trainer under audit, may be repeated: hf, plain, accelerate, unsloth-zoo@VERSION, my_trainer.py:train,
         package.module:train.
     axis
         NAME=V,V,... may be repeated; every scenario of the suite over all these values.
+    with_
+        PACKAGE==VERSION, may be repeated: a release that is laid over the installed one for the subjects that use the
+        package, with what it needs (transformers==4.45.2). Installed once by pip, then cached.
     tier
         trace, numeric or gpu.
     select
@@ -75,7 +83,12 @@ def run(
     contract
         Judge every subject by this contract instead of its own.
     known
-        A file of known deviations instead of the built-in one.
+        A file of known deviations instead of the built-in one and the project's.
+    base_ref
+        Read the project's known deviations at the merge base with this branch, tag or commit, not from the
+        working tree.
+    gate
+        A file with [tool.stepaudit.gate] instead of the nearest pyproject.toml that has one; or no gate.
     out
         Directory of records and reports.
     jobs
@@ -90,6 +103,8 @@ def run(
         i/n: run the i-th of n parts.
     reference
         Run the reference (hf) beside the subjects, to compare with.
+    history
+        Add the run to the local history, which `stepaudit history` reads.
     verbose
         Show every cluster and traceback.
     """
@@ -101,14 +116,21 @@ def run(
         tier=tier,
         contract=contract,
         with_reference=reference,
+        releases=with_ or (),
     )
     rules = [rule_named(name).rule_id for name in rule] if rule else None
     options = _options(jobs=jobs, timeout=timeout, memory=memory, fresh_fraction=fresh_fraction, shard=shard)
-    entries = known_deviations(known)
+    terms = gate_of(gate)
+    baseline = baseline_of(known, terms, base_ref=base_ref)
     progress_console = Console(stderr=True, soft_wrap=True)
-    if any(item.tier is Tier.GPU for item in plan.suite.scenarios) and not _has_cuda():
-        progress_console.print("stepaudit: tier gpu needs a CUDA device, and there is none: nothing was run")
-        return ExitCode.NOT_JUDGED
+    if any(item.tier is Tier.GPU for item in plan.suite.scenarios):
+        if (accelerator := _accelerator()) is None:
+            progress_console.print(
+                "stepaudit: tier gpu needs a CUDA device, and there is none: nothing was run"
+            )
+            return ExitCode.NOT_JUDGED
+        # One worker unless more are asked for: cells that share a device also share its memory.
+        options = replace(options, device=accelerator, workers=jobs or 1)
     if verbose:
         for note in plan.suite.notes:
             progress_console.print(note, markup=False, highlight=False)
@@ -131,14 +153,22 @@ def run(
                 run_sweep(plan.cells(), store, options, handle)
         finally:
             progress.shutdown()
-        write_manifest(out, _manifest(plan, collected, began, rules))
-        return int(conclude(out, store, entries, console=Console(), verbose=verbose))
+        manifest = _manifest(plan, collected, began, rules, baseline, options.device)
+        is_file = suite is not None and suite.endswith(".toml")
+        write_manifest(out, manifest.model_copy(update={"suite_file": suite if is_file else None}))
+        verdict = conclude(out, store, baseline, terms, console=Console(), verbose=verbose)
+    if history:
+        from .history import remember
+
+        remember(verdict, progress_console)
+    return verdict.exit_code
 
 
-def _has_cuda() -> bool:
+def _accelerator() -> str | None:
+    """Return the name of the CUDA device, or None where there is none."""
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 class _Collected:
@@ -158,7 +188,14 @@ class _Collected:
                 pass
 
 
-def _manifest(plan: SweepPlan, collected: _Collected, began: datetime, rules: list[str] | None) -> Manifest:
+def _manifest(
+    plan: SweepPlan,
+    collected: _Collected,
+    began: datetime,
+    rules: list[str] | None,
+    baseline: Baseline,
+    device: str,
+) -> Manifest:
     finished = collected.finished
     coverage = plan.suite.coverage()
     judged = {subject.name for subject in plan.subjects}
@@ -172,7 +209,7 @@ def _manifest(plan: SweepPlan, collected: _Collected, began: datetime, rules: li
         suite=plan.suite.name,
         started=began.isoformat(timespec="seconds"),
         seconds=finished.seconds if finished else 0.0,
-        device="cpu",
+        device=device,
         contract=plan.contract,
         rules=rules,
         executed=finished.completed + finished.errors if finished else 0,
@@ -182,6 +219,8 @@ def _manifest(plan: SweepPlan, collected: _Collected, began: datetime, rules: li
         pairs=[coverage.covered, coverage.valid] if coverage else None,
         cells=list(dict.fromkeys(identity for name, identity in ids if name in judged)),
         reference_cells=list(dict.fromkeys(identity for name, identity in ids if name not in judged)),
+        known=list(baseline.texts),
+        museum=plan.museum.text if plan.museum else None,
     )
 
 

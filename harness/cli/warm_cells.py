@@ -22,7 +22,7 @@ from ..running.pool import PoolError
 from ..running.request import CellRequest, cell_id
 from ..running.scratch import scratch_directory
 from ..running.store import Store
-from ..subjects import Subject
+from ..subjects import Subject, suited
 
 __all__ = ["WarmCells"]
 
@@ -101,7 +101,7 @@ class WarmCells:
     def supports(self, scenario: Scenario) -> str | None:
         """Return why the subject cannot run a scenario, or None; each is asked once."""
         if scenario not in self._supported:
-            self._supported[scenario] = self._subject.supports(scenario)
+            self._supported[scenario] = self._subject.supports(suited(self._subject, scenario))
         return self._supported[scenario]
 
     def _request(self, scenario: Scenario) -> CellRequest:
@@ -110,6 +110,7 @@ class WarmCells:
             order = order_cells([PlannedCell(scenario=scenario, subject=self._subject)], self._options)
             (self._first,) = order.requests.values()
         first = self._first
+        scenario = suited(self._subject, scenario)
         identity = cell_id(
             scenario=scenario, subject=first.subject, versions=first.versions, device=first.device
         )

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...scenarios import Scenario
-from ..ledger import Account, CellRecord, Claims, Curves, Replay, Resumption, account_of
+from ..ledger import Account, CellRecord, Claims, Curves, Replay, Resumption, account_of, union_of
 from .contracts import Contract, Reduction
 from .curves import observed_curves
 from .expectation import Expectation, expect
 
-__all__ = ["CellBooks", "Finding", "Findings", "NotJudged", "ReferenceRun", "draw_up", "reference_run"]
+__all__ = [
+    "CellBooks",
+    "Finding",
+    "Findings",
+    "NotJudged",
+    "RankBooks",
+    "ReferenceRun",
+    "draw_up",
+    "reference_run",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +35,22 @@ class ReferenceRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RankBooks:
+    """What one rank did and claims, where there are several; `parameter_distance` is that of its record."""
+
+    rank: int
+    account: Account
+    claimed: Claims
+    parameter_distance: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellBooks:
-    """The three accounts of one cell, and what was measured beside it where it was."""
+    """The three accounts of one cell, and what was measured beside it where it was.
+
+    Over several ranks `observed` is what all of them did together, `claimed` what rank 0 says, and `ranks` has each
+    rank's own account; on one rank `ranks` is empty.
+    """
 
     scenario: Scenario
     contract: Contract
@@ -37,6 +60,7 @@ class CellBooks:
     replay: Replay | None = None
     resumption: Resumption | None = None
     reference: ReferenceRun | None = None
+    ranks: tuple[RankBooks, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +71,7 @@ class Finding:
         expected: with its unit, e.g. `350 optimizer steps`.
         got: the same way.
         formula: with numbers filled in.
-        event: position in the ledger of the first event that differs; None where an event is missing.
+        event: position in the ledger (of rank 0) of the first event that differs; None where an event is missing.
         update: 1-based optimizer step concerned, if one is.
         text: what that event is.
         value: the wrong number, where the rule compares numbers (for `weight` the ratio to what it should be), so
@@ -76,15 +100,32 @@ Findings = list[Finding] | NotJudged
 
 def draw_up(record: CellRecord, contract: Contract, reference: ReferenceRun | None = None) -> CellBooks:
     """Draw up the books of a completed cell under a contract, beside the reference's run where there is one."""
+    ranks = _ranks(record) if record.others else ()
     return CellBooks(
         scenario=record.scenario,
         contract=contract,
-        observed=account_of(record.events),
+        observed=union_of([rank.account for rank in ranks]) if ranks else account_of(record.events),
         claimed=record.claims,
         expected=expect(record.scenario, contract),
         replay=record.replay,
         resumption=record.resumption,
         reference=reference,
+        ranks=ranks,
+    )
+
+
+def _ranks(record: CellRecord) -> tuple[RankBooks, ...]:
+    return (
+        RankBooks(rank=0, account=account_of(record.events), claimed=record.claims, parameter_distance=0.0),
+        *(
+            RankBooks(
+                rank=other.rank,
+                account=account_of(other.events),
+                claimed=other.claims,
+                parameter_distance=other.parameter_distance,
+            )
+            for other in record.others
+        ),
     )
 
 

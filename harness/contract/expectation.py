@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...scenarios import Scenario
-from .contracts import Contract, Windows
+from .contracts import Contract, Horizon, Windows
 from .schedules import learning_rate
 
 __all__ = ["Expectation", "Terms", "expect", "terms_of"]
@@ -18,7 +18,7 @@ class Terms:
     """The quantities of the formulas, by the letters that the formulas use.
 
     Attributes:
-        rows: dataset rows. B: per-device batch. A: accumulation. R: ranks.
+        rows: dataset rows, or the sequences that they are packed into. B: per-device batch. A: accumulation. R: ranks.
         M: micro-batches per epoch on one rank.
         U: optimizer steps per epoch.
         T: optimizer steps of the run.
@@ -41,7 +41,8 @@ class Expectation:
 
     Attributes:
         terms: the quantities it was computed from.
-        optimizer_steps: updates of the run; `scheduler_steps` is the same number.
+        optimizer_steps: updates of the run.
+        scheduler_steps: advances of the schedule on one rank: as many, or R times as many where the contract says so.
         micro_batches: forwards and backwards of one rank.
         windows: micro-batches in the window of each update.
         learning_rates: rate that each update uses.
@@ -63,11 +64,16 @@ def terms_of(scenario: Scenario, contract: Contract) -> Terms:
 
     Where drop_last leaves no micro-batch at all, M = 0 and nothing can be trained: T = E = 0.
     """
-    rows, B, A, R = scenario.rows, scenario.per_device_batch_size, scenario.grad_accum, scenario.ranks
+    rows = -(-scenario.rows // contract.rows_per_sequence)
+    B, A, R = scenario.per_device_batch_size, scenario.grad_accum, scenario.ranks
     M = rows // (B * R) if scenario.drop_last else -(-rows // (B * R))
     U = max(M // A, 1) if contract.floor_updates else max(M // A + (M % A > 0), 1)
     if M == 0:
         T = E = 0
+    elif contract.horizon is Horizon.WHICHEVER_FIRST:
+        T = math.ceil(scenario.epochs * U)
+        T = min(scenario.max_steps or T, T)
+        E = -(-T // U)
     elif scenario.max_steps:
         T = scenario.max_steps
         E = -(-T // U)
@@ -83,14 +89,18 @@ def expect(scenario: Scenario, contract: Contract) -> Expectation:
     ends = _window_ends(terms, contract)
     windows = tuple(end - start for start, end in zip((0, *ends), ends, strict=False))
     done = len(ends)
+    each = terms.R if contract.advances_per_rank else 1
+    stretched = scenario if each == 1 else scenario.with_(warmup_steps=scenario.warmup_steps * each)
     return Expectation(
         terms=terms,
         optimizer_steps=done,
-        scheduler_steps=done,
+        scheduler_steps=done * each,
         micro_batches=ends[-1] if ends else 0,
         epochs_entered=-(-ends[-1] // terms.M) if ends else 0,
         windows=windows,
-        learning_rates=tuple(learning_rate(scenario, position, terms.T) for position in range(done)),
+        learning_rates=tuple(
+            learning_rate(stretched, position * each, terms.T * each) for position in range(done)
+        ),
         epochs_after=tuple(Fraction(end, terms.M) for end in ends),
     )
 

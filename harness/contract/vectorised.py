@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .contracts import Contract, Windows
+from .contracts import Contract, Horizon, Windows
 
 __all__ = ["Columns", "Predicted", "predict_columns"]
 
@@ -51,10 +51,13 @@ def predict_columns(columns: Columns, contract: Contract) -> Predicted:
     """Predict the counts of every scenario under one contract."""
     A = columns.grad_accum
     together = columns.per_device_batch_size * columns.ranks
-    M = np.where(columns.drop_last, columns.rows // together, -(-columns.rows // together))
+    rows = -(-columns.rows // contract.rows_per_sequence)
+    M = np.where(columns.drop_last, rows // together, -(-rows // together))
     U = np.maximum(M // A, 1) if contract.floor_updates else np.maximum(-(-M // A), 1)
     limited = columns.max_steps > 0
-    T = np.where(limited, columns.max_steps, np.ceil(columns.epochs * U).astype(np.int64))
+    by_epochs = np.ceil(columns.epochs * U).astype(np.int64)
+    first = contract.horizon is Horizon.WHICHEVER_FIRST
+    T = np.where(limited, np.minimum(columns.max_steps, by_epochs) if first else columns.max_steps, by_epochs)
     T = np.where(M > 0, T, 0)
     if contract.windows is Windows.PER_EPOCH:
         full, rest = np.divmod(T, U)

@@ -117,6 +117,7 @@ def divisor_of(books: Sequence[CellBooks]) -> Divisor | None:
 _PROMISED: Mapping[Reduction, str] = MappingProxyType(
     {
         Reduction.TOKEN_MEAN: "1 / N",
+        Reduction.TOKEN_MEAN_OF_RANKS: "1 / (N_r·R)",
         Reduction.MEAN_OF_MEANS: "1 / (n·W)",
         Reduction.MEAN_OVER_ACCUM: "1 / (n·A)",
     }

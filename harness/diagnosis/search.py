@@ -25,6 +25,8 @@ _MOST = 400
 """expressions of one kind that are looked at, cheapest first"""
 _MOST_QUOTIENTS = 1500
 _PAIRED = 1500
+_MOST_A_WAY = 40_000
+"""expressions that one way of combining may offer: few cells let millions pass, of which 400 are looked at"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +58,7 @@ class Solver:
         found = list(task.entries())
         if not found and deep:
             ways = (task.sums(), task.products(), task.tops(), task.extremes(), task.chains())
-            found = [item for way in ways for item in way]
+            found = [item for way in ways for item in islice(way, _MOST_A_WAY)]
         return sorted(found, key=lambda item: item.cost)[:_MOST]
 
     def agreement(self, figure: Integers) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...scenarios import Scenario
 from ...scenarios.known import KnownDeviation
-from ..contract import RULES, CellBooks, Contract, Finding, NotJudged, draw_up
+from ..contract import RULES, CellBooks, Contract, Finding, NotJudged, draw_up, padding_rows
 from ..contract.books import ReferenceRun
 from ..ledger import CellRecord, Outcome
 from .verdict import (
@@ -24,7 +24,7 @@ from .verdict import (
     Trouble,
 )
 
-__all__ = ["Judged", "Reference", "figures_of", "judge_cell", "reproduce_line"]
+__all__ = ["Judged", "Reference", "figures_of", "formula_numbers", "judge_cell", "reproduce_line"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +60,7 @@ def judge_cell(
     is_flaky: bool = False,
     rules: frozenset[str] | None = None,
     reference: Reference | None = None,
+    is_informational: bool = False,
 ) -> Judged:
     """Judge one record.
 
@@ -71,6 +72,7 @@ def judge_cell(
         is_flaky: whether a second run of the same cell gave another ledger.
         rules: the rules to judge by; None means all.
         reference: the reference on the same scenario; a cell is not compared with itself.
+        is_informational: whether the gate only reports this subject: nothing about it is new, drifted, stale, expired.
     """
     line = reproduce_line(record.subject, record.scenario)
     blank: dict[str, Any] = {
@@ -96,7 +98,7 @@ def judge_cell(
 
     is_other = reference is not None and reference.cell_id != record.cell_id
     books = draw_up(record, contract, reference.run if reference and is_other else None)
-    numbers = _numbers(books)
+    numbers = formula_numbers(books)
     checked: list[str] = []
     unsupported: dict[str, str] = {}
     deviations: list[Deviation] = []
@@ -121,10 +123,12 @@ def judge_cell(
                 numbers=numbers,
             )
         ]
-        if not findings:
+        if not findings and not is_informational:
             stale += [entry.id for entry in entries]
         for finding in findings:
             standing, entry = _standing(finding, entries, numbers, today)
+            if is_informational and standing.fails:
+                standing = Standing.INFORMATIONAL
             if standing is Standing.EXPIRED and entry is not None:
                 expired.append(entry.id)
             deviations.append(_deviation(rule.rule_id, finding, standing, entry, line))
@@ -180,6 +184,7 @@ def _books(books: CellBooks, reference: Figures | None) -> Books:
             planned_steps=expected.terms.T,
         ),
         reference=reference,
+        padding_rows=list(padding_rows(books)) if books.ranks else None,
     )
 
 
@@ -198,7 +203,7 @@ def _standing(
     return Standing.DRIFTED, entries[0]
 
 
-def _numbers(books: CellBooks) -> Mapping[str, float | None]:
+def formula_numbers(books: CellBooks) -> Mapping[str, float | None]:
     """Return what a known deviation's formula may name."""
     scenario, terms = books.scenario, books.expected.terms
     letters = {name: getattr(terms, name) for name in ("B", "A", "R", "M", "U", "T", "E")}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
+from itertools import count
 
 from ...scenarios import Scenario
+from ...scenarios.gate import NO_GATE, Gate
 from ...scenarios.known import KnownDeviation
 from ..contract import RULES, Contract, contract_named, draw_up
 from ..contract.books import reference_run
 from ..ledger import CellRecord, Outcome
 from .cells import Judged, Reference, figures_of, judge_cell
+from .gate import gate_terms, gated_cells
+from .sentence import sentence_of
 from .verdict import (
     CellOutcome,
     CellVerdict,
@@ -23,6 +28,8 @@ from .verdict import (
     Environment,
     Example,
     ExitCode,
+    ExpiringEntry,
+    GateTerms,
     RuleSummary,
     StaleEntry,
     Standing,
@@ -30,7 +37,16 @@ from .verdict import (
     VerdictOutcome,
 )
 
-__all__ = ["RunFacts", "judge_run"]
+__all__ = ["CellTerms", "RunFacts", "judge_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellTerms:
+    """What one cell is judged by instead of what the run is judged by: an exhibit's rule, contract and wrong value."""
+
+    rules: frozenset[str]
+    contract: str | None
+    known: tuple[KnownDeviation, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +65,8 @@ class RunFacts:
         contract: a contract that overrides the subjects' own.
         rules: the rules to judge by; None means all.
         pairs: (covered, total) pairs of axis values, where the suite promises coverage.
+        baseline: where the known deviations were read.
+        terms: by cell id, what a cell is judged by instead.
     """
 
     command: str
@@ -64,6 +82,8 @@ class RunFacts:
     contract: str | None = None
     rules: frozenset[str] | None = None
     pairs: tuple[int, int] | None = None
+    baseline: tuple[str, ...] = ()
+    terms: Mapping[str, CellTerms] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -84,6 +104,7 @@ def judge_run(
     *,
     reference: Iterable[CellRecord],
     today: date,
+    gate: Gate = NO_GATE,
 ) -> Verdict:
     """Judge all cells of a run.
 
@@ -93,22 +114,26 @@ def judge_run(
         facts: the run itself.
         reference: records of the subject that all others are compared with.
         today: for expiry.
+        gate: what the project demands besides.
     """
     beside = _reference_runs(reference, facts.contract)
     tally = _Tally()
     for record in records:
-        contract = contract_named(facts.contract or record.contract)
+        own = facts.terms.get(record.cell_id)
+        contract = contract_named((own and own.contract) or facts.contract or record.contract)
         judged = judge_cell(
             record,
             contract,
-            known,
+            own.known if own else known,
             today=today,
             is_flaky=record.cell_id in facts.flaky,
-            rules=facts.rules,
+            rules=own.rules if own else facts.rules,
             reference=beside.get(record.scenario),
+            is_informational=gate.is_informational(record.subject),
         )
         _add(tally, record, judged, contract)
-    return _verdict(tally, known, facts)
+    entries = [*known, *(entry for own in facts.terms.values() for entry in own.known)]
+    return _verdict(tally, entries, facts, gate, today)
 
 
 def _reference_runs(records: Iterable[CellRecord], override: str | None) -> dict[Scenario, Reference]:
@@ -135,14 +160,18 @@ def _add(tally: _Tally, record: CellRecord, judged: Judged, contract: Contract) 
             into.setdefault(entry_id, []).append(record.cell_id)
 
 
-def _verdict(tally: _Tally, known: Sequence[KnownDeviation], facts: RunFacts) -> Verdict:
+def _verdict(
+    tally: _Tally, known: Sequence[KnownDeviation], facts: RunFacts, gate: Gate, today: date
+) -> Verdict:
     clusters = _clusters(tally.cells, {entry.id: entry for entry in known})
     stale = [
         *(_stale_entry(entry_id, "stale", ids) for entry_id, ids in tally.stale.items()),
         *(_stale_entry(entry_id, "expired", ids) for entry_id, ids in tally.expired.items()),
     ]
     counts = _counts(tally, facts)
-    code = _exit_code(counts, interrupted=facts.interrupted)
+    terms = gate_terms(gate, tally.cells)
+    gated = gated_cells(tally.cells, gate)
+    code = _exit_code(counts, gated, terms, interrupted=facts.interrupted)
     outcome = {
         ExitCode.PASSED: VerdictOutcome.PASSED,
         ExitCode.VIOLATED: VerdictOutcome.VIOLATED,
@@ -153,7 +182,15 @@ def _verdict(tally: _Tally, known: Sequence[KnownDeviation], facts: RunFacts) ->
     return Verdict(
         exit_code=int(code),
         outcome=outcome,
-        sentence=_sentence(outcome, counts, clusters, stale),
+        sentence=sentence_of(
+            outcome,
+            counts,
+            clusters,
+            stale,
+            terms,
+            judged=sum(cell.account is not None for cell in gated),
+            flaky=sum(cell.verdict is CellOutcome.FLAKY for cell in gated),
+        ),
         command=facts.command,
         suite=facts.suite,
         started=facts.started,
@@ -167,14 +204,23 @@ def _verdict(tally: _Tally, known: Sequence[KnownDeviation], facts: RunFacts) ->
             packages=dict(sorted(tally.packages.items())),
         ),
         contracts=tally.contracts,
+        gate=terms,
+        baseline=list(facts.baseline),
         clusters=clusters,
         stale=stale,
+        expiring=_expiring(clusters, known, today),
         rules=_rules(tally.cells),
         cells=tally.cells,
     )
 
 
-_ORDER = {Standing.NEW: 0, Standing.DRIFTED: 1, Standing.EXPIRED: 2, Standing.KNOWN: 3}
+_ORDER = {
+    Standing.NEW: 0,
+    Standing.DRIFTED: 1,
+    Standing.EXPIRED: 2,
+    Standing.INFORMATIONAL: 3,
+    Standing.KNOWN: 4,
+}
 
 
 def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation]) -> list[Cluster]:
@@ -204,6 +250,8 @@ def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation])
                 known_id=known_id,
                 reason=entry.reason if entry else "",
                 upstream=entry.upstream if entry else None,
+                owner=entry.owner if entry else None,
+                expires=entry.expires.isoformat() if entry else None,
                 failing=len(members),
                 judged=judged[rule, subject],
                 cell_ids=[member.id for member, _ in members],
@@ -225,10 +273,48 @@ def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation])
             )
         )
     order = list(RULES)
-    return sorted(
-        clusters,
-        key=lambda item: (_ORDER[item.standing], order.index(item.rule), -item.failing, item.subject),
+    clusters.sort(
+        key=lambda item: (_ORDER[item.standing], order.index(item.rule), -item.failing, item.subject)
     )
+    return _identified(clusters)
+
+
+def _identified(clusters: Sequence[Cluster]) -> list[Cluster]:
+    """Give every cluster an id that says what it is, and that nobody else in the run has."""
+    found: list[Cluster] = []
+    taken: set[str] = set()
+    for cluster in clusters:
+        words = [cluster.rule, cluster.subject]
+        words += [] if cluster.standing is Standing.NEW else [cluster.standing.value]
+        base = re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+        name = next(item for number in count(1) if (item := _numbered(base, number)) not in taken)
+        taken.add(name)
+        found.append(cluster.model_copy(update={"id": name}))
+    return found
+
+
+def _numbered(base: str, number: int) -> str:
+    return base if number == 1 else f"{base}-{number}"
+
+
+def _expiring(
+    clusters: Sequence[Cluster], known: Sequence[KnownDeviation], today: date
+) -> list[ExpiringEntry]:
+    """Return the entries that this run met and that are about to expire, the most urgent first."""
+    met = {cluster.known_id for cluster in clusters if cluster.standing is Standing.KNOWN}
+    found = [entry for entry in known if entry.id in met and entry.expires_soon(today)]
+    return [
+        ExpiringEntry(
+            known_id=entry.id,
+            expires=entry.expires.isoformat(),
+            days=(entry.expires - today).days,
+            owner=entry.owner,
+            upstream=entry.upstream,
+            text=f"known deviation {entry.id} expires on {entry.expires} ({(entry.expires - today).days} days left; "
+            f"owner {entry.owner}, upstream {entry.upstream}): after that it fails the gate",
+        )
+        for entry in sorted(found, key=lambda entry: entry.expires)
+    ]
 
 
 def _size(cell: CellVerdict) -> tuple[int, int, str]:
@@ -282,54 +368,27 @@ def _counts(tally: _Tally, facts: RunFacts) -> Counts:
         flaky=by_outcome[CellOutcome.FLAKY],
         unsupported=by_outcome[CellOutcome.UNSUPPORTED],
         not_judged=by_outcome[CellOutcome.ERROR],
+        informational=by_standing[Standing.INFORMATIONAL],
         repeated=facts.repeated,
         pairs_covered=facts.pairs[0] if facts.pairs else None,
         pairs_total=facts.pairs[1] if facts.pairs else None,
     )
 
 
-def _exit_code(counts: Counts, *, interrupted: bool) -> ExitCode:
+def _exit_code(
+    counts: Counts, gated: Sequence[CellVerdict], terms: GateTerms | None, *, interrupted: bool
+) -> ExitCode:
+    """Return what the run comes to; a floor is asked of what was judged, and where nothing was, 3 or 4 say so."""
     if interrupted:
         return ExitCode.INTERRUPTED
-    if counts.new or counts.drifted or counts.stale or counts.expired or counts.flaky:
+    judged = any(cell.account is not None for cell in gated)
+    flaky = any(cell.verdict is CellOutcome.FLAKY for cell in gated)
+    missed = judged and terms is not None and terms.missed
+    if counts.new or counts.drifted or counts.stale or counts.expired or flaky or missed:
         return ExitCode.VIOLATED
     if counts.not_judged:
         return ExitCode.NOT_JUDGED
-    if not counts.conforms and not counts.deviates:
-        return ExitCode.NOTHING
-    return ExitCode.PASSED
-
-
-def _sentence(
-    outcome: VerdictOutcome, counts: Counts, clusters: Sequence[Cluster], stale: Sequence[StaleEntry]
-) -> str:
-    judged = counts.conforms + counts.deviates + counts.flaky
-    rest = f"; {counts.not_judged} could not be judged" if counts.not_judged else ""
-    if outcome is VerdictOutcome.PASSED:
-        known = f", {counts.known} of them with known deviations only" if counts.known else ""
-        return f"{judged} cells judged{known}."
-    if outcome is VerdictOutcome.NOT_JUDGED:
-        return f"{counts.not_judged} of {counts.cells} cells gave no ledger; the other {judged} hold."
-    if outcome is VerdictOutcome.NOTHING:
-        return f"None of {counts.cells} cells could be judged ({counts.unsupported} unsupported)."
-    if outcome is VerdictOutcome.INTERRUPTED:
-        return f"{judged} cells judged so far{rest}. The same command goes on from here."
-    if clusters and clusters[0].standing is not Standing.KNOWN:
-        return f"{_accusation(clusters)}{rest}."
-    if counts.flaky:
-        return f"{counts.flaky} cells gave two different ledgers in two identical runs{rest}."
-    return f"{len(stale)} known deviations are stale or expired{rest}."
-
-
-def _accusation(clusters: Sequence[Cluster]) -> str:
-    """Name the first broken rule, every subject that breaks it, and what the smallest and the largest case show."""
-    first = clusters[0]
-    alike = [item for item in clusters if (item.rule, item.standing) == (first.rule, first.standing)]
-    parts = [f"{item.subject} in {item.failing} of {item.judged} cells" for item in alike]
-    shown = f"{first.got} where the contract says {first.expected} ({first.label})"
-    if first.largest is not None:
-        shown += f", {first.largest.got} where it says {first.largest.expected} ({first.largest.label})"
-    return f"`{first.rule}` is broken by {', '.join(parts)}: {shown}"
+    return ExitCode.PASSED if judged else ExitCode.NOTHING
 
 
 def _stale_entry(entry_id: str, standing: str, cell_ids: list[str]) -> StaleEntry:

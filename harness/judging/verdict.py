@@ -9,18 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BookLine",
     "Books",
     "CellOutcome",
     "CellVerdict",
     "Cluster",
     "Counts",
     "Deviation",
+    "Diagnosis",
     "Divergence",
     "Environment",
     "Example",
+    "ExhibitVerdict",
     "ExitCode",
+    "ExpiringEntry",
     "Figures",
+    "GateTerms",
+    "InferredFormula",
+    "MissedFloor",
     "RuleSummary",
+    "Shown",
     "StaleEntry",
     "Standing",
     "Trouble",
@@ -59,6 +67,13 @@ class Standing(StrEnum):
     KNOWN = "known"
     DRIFTED = "drifted"
     EXPIRED = "expired"
+    INFORMATIONAL = "informational"
+    """not known, of a subject that the project's gate reports only"""
+
+    @property
+    def fails(self) -> bool:
+        """Whether it fails the gate."""
+        return self in {Standing.NEW, Standing.DRIFTED, Standing.EXPIRED}
 
 
 class VerdictOutcome(StrEnum):
@@ -94,6 +109,10 @@ class Books(_Model):
     claimed: Figures
     expected: Figures
     reference: Figures | None = None
+    padding_rows: list[int] | None = Field(
+        default=None,
+        description="on several ranks: rows that were read again to fill the last round of an epoch",
+    )
 
 
 class Divergence(_Model):
@@ -155,9 +174,50 @@ class Example(_Model):
     got: str
 
 
+class InferredFormula(_Model):
+    """What a figure really is, as far as the cells of the run tell, beside what the contract says."""
+
+    figure: str = Field(description="what it gives, e.g. optimizer steps, or weight of a label token")
+    formula: str = Field(description="in symbols")
+    numbers: str = Field(description="with the numbers of one cell filled in; empty where there are none")
+    label: str = Field(description="the scenario of that cell")
+    where: list[str] = Field(description="what the derived symbols stand for, with their numbers")
+    contract: str = Field(description="the contract's formula, with the numbers of the same cell")
+    right: int = Field(description="cells on which it gives the figure; for weights, rows of updates")
+    of: int
+    rivals: list[str] = Field(description="other formulas that these cells do not tell from it")
+
+
+class BookLine(_Model):
+    """One line of both books, side by side."""
+
+    key: str
+    due: str
+    seen: str
+    differs: bool
+
+
+class Diagnosis(_Model):
+    """Why the cells of a cluster deviate, as far as the cells of the run tell by themselves."""
+
+    interaction: str = Field(
+        description="when it shows: conditions, and how many cells fail under them and elsewhere"
+    )
+    separates: bool = Field(description="whether exactly the failing cells meet the conditions")
+    terms: list[str] = Field(description="what the derived symbols of the conditions stand for")
+    formula: InferredFormula | None = Field(description="null where no formula gives the figure")
+    books: list[BookLine] = Field(
+        description="both books around the point where those of the smallest cell part"
+    )
+    before: int = Field(description="lines of the books that are left out above; `after` below")
+    after: int
+    note: str = Field(description="what of the diagnosis could not be made, and why; empty otherwise")
+
+
 class Cluster(_Model):
     """Deviations of one rule by one subject, shown as one."""
 
+    id: str = Field(default="", description="what `stepaudit baseline accept` takes; unique within the run")
     rule: str
     statement: str
     subject: str
@@ -165,6 +225,8 @@ class Cluster(_Model):
     known_id: str | None
     reason: str = Field(description="the reason of the known deviation, empty otherwise")
     upstream: str | None
+    owner: str | None = Field(default=None, description="who looks after the known deviation")
+    expires: str | None = Field(default=None, description="the last day of the known deviation, ISO 8601")
     failing: int
     judged: int
     cell_ids: list[str]
@@ -176,6 +238,7 @@ class Cluster(_Model):
     first_divergence: Divergence
     reproduce: str
     largest: Example | None = Field(description="the largest failing cell, where it is not the smallest")
+    diagnosis: Diagnosis | None = Field(default=None, description="null where none was made")
 
 
 class RuleSummary(_Model):
@@ -198,6 +261,38 @@ class StaleEntry(_Model):
     cell_ids: list[str]
 
 
+class ExpiringEntry(_Model):
+    """A known deviation that showed in this run and is about to expire: a warning, not a failure."""
+
+    known_id: str
+    expires: str = Field(description="the last day on which it counts, ISO 8601")
+    days: int = Field(description="how many days are left; 0 on the last one")
+    owner: str
+    upstream: str
+    text: str
+
+
+class MissedFloor(_Model):
+    """A term of the project's gate that this run does not meet; it fails the gate."""
+
+    term: str = Field(description="min_cells, min_rules, max_known or max_unsupported")
+    limit: int
+    got: int
+    text: str
+
+
+class GateTerms(_Model):
+    """What `[tool.stepaudit.gate]` of the project demands, and what of it is missed."""
+
+    source: str = Field(description="the file, as it was found")
+    min_cells: int | None = None
+    min_rules: int | None = None
+    max_known: int | None = None
+    max_unsupported: int | None = None
+    informational: list[str] = Field(description="subjects that are reported only")
+    missed: list[MissedFloor]
+
+
 class Counts(_Model):
     """How many cells ended how, and how many deviations stand how."""
 
@@ -214,6 +309,9 @@ class Counts(_Model):
     flaky: int
     unsupported: int
     not_judged: int
+    informational: int = Field(
+        default=0, description="cells with deviations that fail nothing: the gate reports their subject only"
+    )
     repeated: int = Field(description="cells that were also run in a fresh process and compared")
     pairs_covered: int | None = None
     pairs_total: int | None = None
@@ -227,6 +325,40 @@ class Environment(_Model):
     platform: str
     device: str
     packages: dict[str, str]
+
+
+class Shown(_Model):
+    """One of the two releases of an exhibit."""
+
+    subject: str
+    release: str = Field(description="the package and version that make the difference")
+    cell_id: str | None = Field(description="null where it did not run")
+    verdict: CellOutcome | None
+    got: str = Field(default="", description="what the rule saw; empty where it holds")
+    optimizer_steps: int | None = None
+
+
+class ExhibitVerdict(_Model):
+    """A known fault of a release, beside the release that mended it."""
+
+    id: str
+    project: str
+    title: str
+    rule: str
+    statement: str
+    story: str
+    upstream: str
+    label: str
+    expected: str = Field(
+        description="what the contract says; empty where the bad release was not seen to deviate"
+    )
+    formula: str
+    first_divergence: Divergence | None
+    bad: Shown
+    fixed: Shown
+    confirmed: bool = Field(description="the bad release deviates as told, and the fixed one keeps the rule")
+    trouble: str = Field(default="", description="why it is not confirmed")
+    reproduce: list[str]
 
 
 class Verdict(_Model):
@@ -245,7 +377,15 @@ class Verdict(_Model):
     contracts: dict[str, str] = Field(
         description="contract name to its title, for every contract that judged a cell"
     )
+    gate: GateTerms | None = Field(default=None, description="the project's gate, where it has one")
+    baseline: list[str] = Field(
+        default_factory=list, description="where the known deviations were read, e.g. FILE or FILE at COMMIT"
+    )
     clusters: list[Cluster]
     stale: list[StaleEntry]
+    expiring: list[ExpiringEntry] = Field(default_factory=list)
     rules: list[RuleSummary]
+    museum: list[ExhibitVerdict] = Field(
+        default_factory=list, description="the exhibits of a run of a museum"
+    )
     cells: list[CellVerdict]

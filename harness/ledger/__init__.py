@@ -29,6 +29,7 @@ from .replay import (
     UpdateDigest,
     envelope_of,
 )
+from .union import RankLedger, union_of
 
 __all__ = [
     "FLOOR",
@@ -56,6 +57,7 @@ __all__ = [
     "OptimizerStep",
     "Outcome",
     "ParameterDistance",
+    "RankLedger",
     "Replay",
     "Resumption",
     "Saved",
@@ -67,4 +69,5 @@ __all__ = [
     "envelope_of",
     "record_from_json",
     "record_to_json",
+    "union_of",
 ]

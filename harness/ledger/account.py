@@ -39,6 +39,13 @@ class MicroBatch:
     """what the loss was multiplied with on its way to the gradient, all backwards together; None if unseen"""
     event: int
     """position of its forward in the ledger"""
+    parts: tuple[MicroBatch, ...] = ()
+    """on several ranks, where this is a round: the micro-batches of the ranks, side by side (`union_of`)"""
+
+    @property
+    def shares(self) -> tuple[MicroBatch, ...]:
+        """Return the ranks' micro-batches of a round; on one rank the micro-batch itself."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

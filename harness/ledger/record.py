@@ -15,6 +15,7 @@ from ...scenarios import Scenario, scenario_from_mapping
 from .claims import Claims, LogEntry
 from .events import Event
 from .replay import Replay, Resumption, replay_from_table, resumption_from_table
+from .union import RankLedger
 
 __all__ = ["LEDGER_VERSION", "CellError", "CellRecord", "Outcome", "record_from_json", "record_to_json"]
 
@@ -63,6 +64,7 @@ class CellRecord:
         seconds: wall time of the subject's run.
         replay: its windows replayed (numeric tier).
         resumption: the same run without interruption, where the scenario asks for one.
+        others: ranks 1 … R-1 of a run on several; `events` and `claims` are rank 0's.
     """
 
     cell_id: str
@@ -80,19 +82,28 @@ class CellRecord:
     seconds: float = 0.0
     replay: Replay | None = None
     resumption: Resumption | None = None
+    others: tuple[RankLedger, ...] = ()
 
     def digest(self) -> str:
         """Hash of everything that two identical runs must agree on: events, claims and outcome, not time or output."""
-        kept = {"events": self.events, "claims": self.claims, "outcome": self.outcome, "error": self.error}
-        if self.error is not None:
-            kept["error"] = self.error.kind
+        kept: dict[str, Any] = {"events": self.events, "claims": self.claims, "outcome": self.outcome}
+        kept["error"] = None if self.error is None else self.error.kind
+        if self.others:
+            kept["others"] = self.others
         text = json.dumps(_plain(kept), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def record_to_json(record: CellRecord) -> str:
     """Return the record as strict JSON text (NaN and infinities as the strings "nan", "inf", "-inf")."""
-    return json.dumps(_plain(record), separators=(",", ":"), allow_nan=False)
+    table = _table(record)
+    if not record.others:
+        del table["others"]
+    try:
+        # The encoder itself walks what is plain already, which is almost all of it, faster than `_plain` does.
+        return json.dumps(table, default=_table, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # a NaN or an infinity
+        return json.dumps(_plain(table), separators=(",", ":"), allow_nan=False)
 
 
 def record_from_json(text: str | bytes) -> CellRecord:
@@ -111,6 +122,7 @@ def record_from_json(text: str | bytes) -> CellRecord:
         table["seconds"] = _number(table["seconds"])
         for name, read in (("replay", replay_from_table), ("resumption", resumption_from_table)):
             table[name] = read(table[name]) if table.get(name) else None
+        table["others"] = tuple(_rank_ledger(item) for item in table.get("others", ()))
         return CellRecord(**table)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a cell record: {error!r}") from error
@@ -132,11 +144,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Scenario):
         return value.to_mapping()
     if is_dataclass(value):
-        table = {name: _plain(getattr(value, name)) for name in _names(kind)}
-        if kind in _EVENT_NAMES:
-            table["event"] = _EVENT_NAMES[kind]
-        return table
+        return {name: _plain(item) for name, item in _table(value).items()}
     raise TypeError(f"a record cannot hold a {kind.__name__}: {value!r}")
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass; an event has its kind under `event`."""
+    kind: type = type(value)
+    if kind is Scenario:
+        mapping: dict[str, Any] = value.to_mapping()
+        return mapping
+    if not is_dataclass(value):
+        raise TypeError(f"a record cannot hold a {kind.__name__}: {value!r}")
+    table = {name: getattr(value, name) for name in _names(kind)}
+    if kind in _EVENT_NAMES:
+        table["event"] = _EVENT_NAMES[kind]
+    return table
 
 
 def _event(table: dict[str, Any]) -> Event:
@@ -150,6 +173,15 @@ def _event(table: dict[str, Any]) -> Event:
             table[name] = float(value)
     event: Event = kind(**table)
     return event
+
+
+def _rank_ledger(table: dict[str, Any]) -> RankLedger:
+    return RankLedger(
+        rank=table["rank"],
+        events=tuple(_event(item) for item in table["events"]),
+        claims=_claims(table["claims"]),
+        parameter_distance=_number(table["parameter_distance"]),
+    )
 
 
 def _claims(table: dict[str, Any]) -> Claims:

@@ -23,7 +23,7 @@ __all__ = ["Interruption", "Recorder", "Runaway", "planned_from_output", "watch"
 def watch(recorder: Recorder, model: nn.Module, dataset: Any, workload: Workload) -> Iterator[None]:
     """Attach all probes while the block runs; afterwards torch is as it was."""
     with ExitStack() as stack:
-        stack.enter_context(watch_loaders(recorder, dataset))
+        stack.enter_context(watch_loaders(recorder, dataset, workload))
         stack.enter_context(watch_model(recorder, model, workload))
         stack.enter_context(watch_optimizers(recorder, model, workload))
         stack.enter_context(watch_schedulers(recorder))

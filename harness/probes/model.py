@@ -15,10 +15,13 @@ from .recorder import Recorder
 
 __all__ = ["watch_model"]
 
+_COMPUTED_FROM = ("token_losses", "log_probs", "logits")
+"""outputs that a trainer may compute its loss from: the tracer's, those of TRL's fused head, every model's"""
+
 
 @contextmanager
 def watch_model(recorder: Recorder, model: nn.Module, workload: Workload) -> Iterator[None]:
-    """Record every forward of `model`, and every backward that reaches its loss or its outputs."""
+    """Record every forward of `model`, or of one that is adopted, and the backwards that reach its loss or outputs."""
 
     def after_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         input_ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
@@ -34,15 +37,21 @@ def watch_model(recorder: Recorder, model: nn.Module, workload: Workload) -> Ite
             divisor=_number(kwargs.get("num_items_in_batch")),
             loss=None if loss is None else float(loss.detach()),
         )
-        _watch_backward(
-            recorder, micro_batch, loss, [_field(output, "token_losses"), _field(output, "logits")]
-        )
+        _watch_backward(recorder, micro_batch, loss, [_field(output, name) for name in _COMPUTED_FROM])
 
-    handle = model.register_forward_hook(after_forward, with_kwargs=True)
+    handles: list[Any] = []
+
+    def follow(watched: nn.Module) -> None:
+        handles.append(watched.register_forward_hook(after_forward, with_kwargs=True))
+
+    follow(model)
+    recorder.followers.append(follow)
     try:
         yield
     finally:
-        handle.remove()
+        recorder.followers.remove(follow)
+        for handle in handles:
+            handle.remove()
 
 
 def _watch_backward(
@@ -50,18 +59,22 @@ def _watch_backward(
 ) -> None:
     """Hook the loss, and the outputs that a trainer may compute a loss of its own from.
 
-    A backward through the loss reaches the outputs behind it too and counts once.
+    A backward through the loss reaches the outputs behind it too and counts once. A wrapper that passes all outputs
+    through a function of its own (DistributedDataParallel) hands None to those that nobody used.
     """
     through_loss = False
 
-    def loss_hook(gradient: Tensor) -> None:
+    def loss_hook(gradient: Tensor | None) -> None:
         nonlocal through_loss
+        if gradient is None:
+            return
         through_loss = True
         recorder.append(Backward(micro_batch=micro_batch, scale=float(gradient)))
 
-    def output_hook(gradient: Tensor) -> None:
-        del gradient
+    def output_hook(gradient: Tensor | None) -> None:
         nonlocal through_loss
+        if gradient is None:
+            return
         if not through_loss:
             recorder.append(Backward(micro_batch=micro_batch, scale=None))
         through_loss = False

@@ -29,6 +29,8 @@ def watch_optimizers(recorder: Recorder, model: nn.Module, workload: Workload) -
     """Record what any optimizer over parameters of `model` does."""
     probe = _Probe(recorder, model, workload)
     with ExitStack() as stack:
+        recorder.followers.append(probe.follow)
+        stack.callback(recorder.followers.remove, probe.follow)
         stack.callback(register_optimizer_step_pre_hook(probe.before_update).remove)
         stack.callback(register_optimizer_step_post_hook(probe.after_update).remove)
         stack.enter_context(replaced(Optimizer, "zero_grad", probe.zeroing_optimizer))
@@ -49,11 +51,15 @@ class _Probe:
     def __init__(self, recorder: Recorder, model: nn.Module, workload: Workload) -> None:
         self._recorder = recorder
         self._workload = workload
-        self._model = model
-        self._parameters = {id(parameter) for parameter in model.parameters()}
+        self.follow(model)
         self._pending: dict[int, tuple[_Gradient, tuple[float, ...]]] = {}
         self._updates = 0
         self._loss_scale: float | None = None
+
+    def follow(self, model: nn.Module) -> None:
+        """Watch the optimizers over the parameters of this model, and weigh its gradient."""
+        self._model = model
+        self._parameters = {id(parameter) for parameter in model.parameters()}
 
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         """Note rates and gradient before the update; where a closure computes the gradient, after the closure."""

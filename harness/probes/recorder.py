@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ..ledger import (
     Backward,
@@ -53,18 +54,33 @@ class Recorder:
     """Appends events in the order in which torch makes them.
 
     Args:
-        interrupt_after: optimizer steps after which the next micro-batch raises `Interruption`, once.
+        interrupt_after: optimizer steps after which a micro-batch raises `Interruption`, once: the next one, or
+            the one after `interrupt_within` more, so that the window is open.
         budget: micro-batches, or passes without one, after which the run is stopped: a trainer that never
             ends is a finding, not a hang.
     """
 
-    def __init__(self, budget: int | None = None, interrupt_after: int | None = None) -> None:
+    def __init__(
+        self, budget: int | None = None, interrupt_after: int | None = None, interrupt_within: int = 0
+    ) -> None:
         self._budget = budget
         self._interrupt_after = interrupt_after
+        self._interrupt_within = interrupt_within
         self.events: list[Event | _PassBegan | _FetchedIn] = []
         self._passes = Passes()
         self._micro_batches = 0
         self._evaluating: set[int] = set()
+        self.adopted: Any = None
+        self.followers: list[Callable[[Any], None]] = []
+
+    def adopt(self, dataset: Any) -> None:
+        """The subject trains on a dataset that it, or its trainer, made of the training dataset."""
+        self.adopted = dataset
+
+    def adopt_model(self, model: Any) -> None:
+        """The subject trains a model of its own making; the probes follow it."""
+        for follow in self.followers:
+            follow(model)
 
     @property
     def saw_update(self) -> bool:
@@ -109,8 +125,10 @@ class Recorder:
     ) -> int:
         """Append a training forward and return the number of its micro-batch."""
         number = self._micro_batches
-        if self._interrupt_after is not None and self._updates() >= self._interrupt_after:
-            raise Interruption
+        if self._interrupt_after is not None and (past := self._updates() - self._interrupt_after) >= 0:
+            if past or not self._interrupt_within:
+                raise Interruption
+            self._interrupt_within -= 1
         if self._budget is not None and number >= self._budget:
             self._stop()
         self._micro_batches += 1
@@ -136,12 +154,15 @@ class Recorder:
         self._evaluating.update(rows)
 
     def window_rows(self) -> list[int]:
-        """Return the rows whose gradient an update made now would use: backwards since the last update or zeroing."""
+        """Return the rows whose gradient an update made now would use.
+
+        Those of the backwards since the last update, the last zeroing, or a resumption with a new model.
+        """
         rows: list[tuple[int, ...]] = []
         waiting: set[int] = set()
         is_open = True
         for event in reversed(self.events):
-            if isinstance(event, (OptimizerStep, GradsZeroed)):
+            if isinstance(event, (OptimizerStep, GradsZeroed, Interrupted)):
                 is_open = False
             elif is_open and isinstance(event, Backward):
                 waiting.add(event.micro_batch)

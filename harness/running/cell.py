@@ -14,8 +14,8 @@ from ..probes import Runaway, planned_from_output
 from ..subjects import Subject, resolve
 from . import output
 from .request import CellRequest
-from .resumption import train_resumed
-from .sitting import Sitting
+from .resumption import NotResumableError, train_resumed
+from .sitting import Sitting, final_parameters
 
 __all__ = ["execute", "run_cell"]
 
@@ -42,11 +42,29 @@ def run_cell(subject: Subject, request: CellRequest, scratch: Path) -> CellRecor
         device=request.device,
         outcome=Outcome.COMPLETED,
     )
-    sittings: list[Sitting] = []
+    if request.scenario.ranks == 1:
+        return _run_alone(subject, request, scratch, blank, into=[])
+    from .ranks import run_ranks
+
+    def run_rank(directory: Path) -> tuple[CellRecord, tuple[float, ...]]:
+        sittings: list[Sitting] = []
+        record = _run_alone(subject, request, directory, blank, into=sittings)
+        return record, final_parameters(sittings[-1].model) if sittings else ()
+
+    return run_ranks(request, scratch, run_rank)
+
+
+def _run_alone(
+    subject: Subject, request: CellRequest, scratch: Path, blank: CellRecord, *, into: list[Sitting]
+) -> CellRecord:
+    """Run the cell in this process; `into` gets its sittings."""
+    sittings = into
     resumption = None
     began = time.perf_counter()
     try:
         claims, resumption = _train(subject, request, scratch, sittings)
+    except NotResumableError as refusal:
+        return replace(blank, outcome=Outcome.UNSUPPORTED, reason=str(refusal), output=output.take())
     except Runaway:
         claims = Claims()  # it never came to the end, where it would have made them
     except Exception as error:  # noqa: BLE001  whatever a trainer raises is a fact about the cell

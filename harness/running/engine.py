@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..ledger import CellError, Outcome
 from .environment import (
     EnvironmentFailedError,
+    interpreter,
     is_ready,
     materialise,
     scrubbed_variables,
@@ -35,6 +36,7 @@ from .handle import WorkerSpec
 from .packed import PackedRecord, error_record, pack
 from .plan import PlannedCell, SweepOptions, order_cells, refusal
 from .pool import Group, Pool, PoolError, PoolLimits
+from .ranks import LAUNCHER
 from .request import CellRequest, is_repeated
 from .scratch import scratch_directory
 from .store import Store, StoreError
@@ -193,7 +195,10 @@ class _Sweep:
         for request in requests:
             subject = self._order.subjects[request.cell_id]
             alone = subject.name if subject.own_process else ""
-            members.setdefault(f"{subject.environment!r} {alone}", []).append(request)
+            on_ranks = request.scenario.ranks > 1  # they fork from a worker that has run no subject itself
+            members.setdefault(f"{subject.environment!r} {alone} {on_ranks} {request.device}", []).append(
+                request
+            )
         groups = []
         for cells in members.values():
             subjects = {cell.subject: self._order.subjects[cell.cell_id] for cell in cells}
@@ -203,23 +208,36 @@ class _Sweep:
                 for cell in claim(cells):
                     self._keep(pack(error_record(cell, error)), repeat=repeat)
             else:
-                spec = self._spec(list(subjects.values()), directory, repeat=repeat)
+                on_ranks = cells[0].scenario.ranks > 1
+                spec = self._spec(
+                    list(subjects.values()),
+                    directory,
+                    repeat=repeat,
+                    on_ranks=on_ranks,
+                    on_cpu=cells[0].device == "cpu",
+                )
                 groups.append(Group(spec, cells, claim))
         return groups
 
-    def _spec(self, subjects: list[Subject], directory: Path | None, *, repeat: bool) -> WorkerSpec:
+    def _spec(
+        self, subjects: list[Subject], directory: Path | None, *, repeat: bool, on_ranks: bool, on_cpu: bool
+    ) -> WorkerSpec:
         first = subjects[0]
         name = first.environment.name if first.environment else "base"
         if first.own_process:
             name = f"{name} {first.name}"
         imports = dict.fromkeys(module for subject in subjects for module in subject.imports)
+        if on_ranks:
+            name = f"{name} on ranks"
+            imports |= dict.fromkeys(LAUNCHER)
         return WorkerSpec(
             name=f"{name} (fresh)" if repeat else name,
             execute=self._options.execute,
             imports=tuple(imports),
-            variables=worker_variables(first.environment, directory),
-            memory_limit=self._options.memory_limit if self._options.device == "cpu" else 0,
+            variables=worker_variables(first.environment, directory, on_cpu=on_cpu),
+            memory_limit=self._options.memory_limit if on_cpu else 0,
             fresh=repeat,
+            python=interpreter(first.environment, directory),
         )
 
     def _directory(self, environment: Environment | None) -> Path | EnvironmentFailedError | None:

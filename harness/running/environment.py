@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
+import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..subjects.environment import normal_name
+from ..subjects.environment import version_in
+from .base_view import base_root, interpreter_of, make_room, show
+from .pip import reason_in, run_pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ __all__ = [
     "EnvironmentFailedError",
     "default_cache",
     "installed_versions",
+    "interpreter",
     "is_ready",
     "materialise",
     "scrubbed_variables",
@@ -51,19 +53,24 @@ def default_cache() -> Path:
 
 
 def is_ready(environment: Environment, cache_dir: Path) -> bool:
-    """Return whether `materialise` would find it made already."""
-    return (_directory(environment, cache_dir) / _MARKER).is_file()
+    """Return whether `materialise` would find it made already, or would not try."""
+    return bool(environment.trouble) or (_directory(environment, cache_dir) / _MARKER).is_file()
 
 
 def materialise(environment: Environment, cache_dir: Path) -> Path:
-    """Return the directory that goes on the worker's path, made by pip the first time, offline afterwards.
+    """Return the directory of an environment, made by pip the first time, offline afterwards.
+
+    It goes on the worker's path; one that hides the base is a virtual environment, whose `interpreter` the worker runs.
 
     Two runs at once build it once: the second waits for the first one's lock. A build that is killed leaves a
     temporary directory, which the next build of the same environment removes.
 
     Raises:
-        EnvironmentFailedError: pip could not install it, or the cache cannot be written.
+        EnvironmentFailedError: it cannot be had, pip could not install it, or the cache cannot be written.
     """
+    if environment.trouble or environment.asked:
+        why = environment.trouble or f"nobody has found what {' '.join(environment.asked)} needs"
+        raise EnvironmentFailedError(f"environment {environment.name}: {why}")
     directory = _directory(environment, cache_dir)
     if is_ready(environment, cache_dir):
         return directory
@@ -84,14 +91,13 @@ def installed_versions(packages: Iterable[str], environment: Environment | None)
 
     A distribution that is nowhere is `absent`, a version like any other: installing it changes the ids.
     """
-    pins = environment.pins if environment else {}
-    versions: dict[str, str] = {}
-    for package in packages:
-        try:
-            versions[package] = pins.get(normal_name(package)) or importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "absent"
-    return versions
+    return {package: version_in(package, environment) for package in packages}
+
+
+def interpreter(environment: Environment | None, directory: Path | None) -> str:
+    """Return the interpreter of a worker: that of its environment where it hides the base, else the one that runs."""
+    hides = environment is not None and environment.base is not None and directory is not None
+    return interpreter_of(directory) if hides and directory is not None else sys.executable
 
 
 def scrubbed_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -103,8 +109,13 @@ def scrubbed_variables(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def worker_variables(environment: Environment | None, directory: Path | None) -> dict[str, str]:
-    """Return a worker's whole environment block: the caller's, scrubbed, one thread, offline, overlaid."""
+def worker_variables(
+    environment: Environment | None, directory: Path | None, *, on_cpu: bool = True
+) -> dict[str, str]:
+    """Return a worker's whole environment block: the caller's, scrubbed, one thread, offline, overlaid.
+
+    Workers of cells that belong on the CPU see no accelerator: trainers that find one use it, asked or not.
+    """
     variables = dict(os.environ)
     for name in scrubbed_variables(variables):
         del variables[name]
@@ -114,11 +125,13 @@ def worker_variables(environment: Environment | None, directory: Path | None) ->
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    if on_cpu:
+        variables["CUDA_VISIBLE_DEVICES"] = ""
     # A source checkout on the path would shadow the distribution `kernels` that transformers imports.
     checkout = Path(__file__).resolve().parents[2]
     path = [item for item in variables.get("PYTHONPATH", "").split(os.pathsep) if item]
     path = [item for item in path if Path(item).resolve() != checkout]
-    if directory is not None:
+    if directory is not None and (environment is None or environment.base is None):
         path.insert(0, str(directory))
     variables["PYTHONPATH"] = os.pathsep.join(path)
     if environment is not None:
@@ -127,7 +140,10 @@ def worker_variables(environment: Environment | None, directory: Path | None) ->
 
 
 def _directory(environment: Environment, cache_dir: Path) -> Path:
-    return cache_dir.absolute() / "environments" / f"{environment.name}-{environment.key}"
+    key = environment.key
+    if environment.base is not None:  # it is full of links to the base, and worth nothing over another one
+        key = hashlib.sha256(f"{key} {base_root()}".encode()).hexdigest()[:16]
+    return cache_dir.absolute() / "environments" / f"{environment.name}-{key}"
 
 
 def _build(environment: Environment, directory: Path) -> None:
@@ -138,7 +154,13 @@ def _build(environment: Environment, directory: Path) -> None:
         shutil.rmtree(directory)
     building = Path(tempfile.mkdtemp(prefix=f".{directory.name}.building-", dir=directory.parent))
     try:
-        _pip_install(environment, building)
+        if environment.base is None:
+            _pip_install(environment, building)
+        else:
+            site = make_room(building)
+            if environment.requirements:
+                _pip_install(environment, site)
+            show(site, [pin.partition("==")[0] for pin in environment.base])
         described = {"name": environment.name, "requirements": environment.requirements}
         (building / _MARKER).write_text(json.dumps(described) + "\n", encoding="utf-8")
         building.chmod(0o755)
@@ -148,19 +170,14 @@ def _build(environment: Environment, directory: Path) -> None:
 
 
 def _pip_install(environment: Environment, target: Path) -> None:
-    command = [sys.executable, "-P", "-m", "pip", "install", "--no-deps", "--target", str(target)]
-    command += ["--quiet", "--no-input", "--disable-pip-version-check", *environment.requirements]
-    variables = dict(os.environ) | {"PIP_USER": "0"}
-    for name in ("PIP_TARGET", "PIP_PREFIX"):
-        variables.pop(name, None)
-    done = subprocess.run(  # noqa: S603 - our own interpreter, validated pins
-        command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    answer = run_pip(
+        "install", "--no-deps", "--no-compile", "--quiet", "--target", str(target), *environment.requirements
     )
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"exit status {done.returncode} and no message"
+    if not answer.ok:
         pins = " ".join(environment.requirements)
-        raise EnvironmentFailedError(f"environment {environment.name}: pip cannot install {pins}: {reason}")
+        raise EnvironmentFailedError(
+            f"environment {environment.name}: pip cannot install {pins}: {reason_in(answer)}"
+        )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from .wire import Inbox, send
 from .worker import WorkerSetup, setup_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Worker", "WorkerSpec"]
 
@@ -42,6 +42,7 @@ class WorkerSpec:
         variables: the whole environment block of the process.
         memory_limit: bytes a cell may allocate on top of the warm worker; 0 for no limit.
         fresh: every cell gets a process of its own, forked from one that runs none.
+        python: the interpreter.
     """
 
     name: str
@@ -50,6 +51,7 @@ class WorkerSpec:
     variables: dict[str, str] = field(repr=False)
     memory_limit: int = 0
     fresh: bool = False
+    python: str = sys.executable
 
 
 class Worker:
@@ -83,7 +85,7 @@ class Worker:
         for descriptor in (self.results, self._source):
             os.set_blocking(descriptor, False)
         inherited = (requests, results, self._buffer, self._source, self._crash)
-        command = [sys.executable, "-P", "-m", "stepaudit.harness.running.worker", *map(str, inherited)]
+        command = [spec.python, "-P", "-m", "stepaudit.harness.running.worker", *map(str, inherited)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
@@ -148,11 +150,11 @@ class Worker:
         return self._process.poll() is not None
 
     def resident(self) -> int:
-        """Return the resident bytes of the worker and its children; 0 when it is gone."""
-        return sum(_resident(pid) for pid in (self.pid, *_children(self.pid)))
+        """Return the resident bytes of the worker and all that it has started; 0 when it is gone."""
+        return sum(_resident(pid) for pid in (self.pid, *_descendants(self.pid)))
 
     def kill(self, *, with_traceback: bool = False) -> None:
-        """End the worker and its process group; `with_traceback` lets it say first where it is."""
+        """End the worker, its process group and those below it; `with_traceback` lets it say first where it is."""
         if with_traceback and not self.is_dead():
             before = os.fstat(self._crash).st_size
             with contextlib.suppress(ProcessLookupError):
@@ -161,8 +163,9 @@ class Worker:
             while time.monotonic() < until and os.fstat(self._crash).st_size == before:
                 time.sleep(0.01)
             time.sleep(0.01)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        for group in {self.pid, *_groups(_descendants(self.pid))}:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         self._process.wait()
 
     def printed(self) -> str:
@@ -216,10 +219,19 @@ def _resident(pid: int) -> int:
     return 0
 
 
-def _children(pid: int) -> Iterator[int]:
+def _descendants(pid: int) -> Iterator[int]:
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            yield from map(int, listed.read_text(encoding="ascii").split())
+            for child in map(int, listed.read_text(encoding="ascii").split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _groups(pids: Iterable[int]) -> Iterator[int]:
+    """Yield the process groups that these processes lead or are in: ranks have one of their own."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            yield os.getpgid(pid)
 
 
 def _oom_kills() -> int:

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import Final
 
-__all__ = ["BUFFER_BYTES", "HEAD", "TAIL", "Buffer", "begin", "install", "take", "widen"]
+__all__ = ["BUFFER_BYTES", "HEAD", "TAIL", "Buffer", "begin", "install", "leave", "take", "widen"]
 
 HEAD: Final = 256 * 1024
 TAIL: Final = 64 * 1024
@@ -154,6 +154,12 @@ def install(buffer: int, source: int) -> None:
     """
     global _capture  # noqa: PLW0603 - descriptors 1 and 2 are global too
     _capture = _Capture(buffer, source)
+
+
+def leave() -> None:
+    """In a child that was forked off: what it prints goes into the pipe as before, its parent reads it."""
+    global _capture  # noqa: PLW0603 - the thread that drained the pipe is the parent's
+    _capture = None
 
 
 def begin() -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...scenarios import Tier
 from ..ledger import CellError, CellRecord, Outcome
 from .environment import default_cache, installed_versions
 from .packed import error_record
 from .request import CellRequest, Option, cell_id
+from .resolution import completed
 from .shard import Shard
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class SweepOptions:
         growth_limit: bytes that a worker may have grown between cells before it is replaced.
         fresh_fraction: share of the cells that also run in a process of their own, picked by their hash.
         shard: the part of the plan that is this run's.
-        device: device class, part of the cell id.
+        device: the accelerator's name, on which the gpu tier runs; the others run on the CPU.
         cache_dir: where environments are kept.
         execute: `module:function` that runs one cell in a worker.
         options: options of the tier, handed to `execute`.
@@ -98,17 +100,18 @@ def order_cells(plan: Iterable[PlannedCell], options: SweepOptions) -> Order:
     subjects: dict[str, Subject] = {}
     others: set[str] = set()
     versions: dict[str, dict[str, str]] = {}
+    complete: dict[str, Subject] = {}
     for cell in plan:
-        subject = cell.subject
+        if cell.subject.name not in complete:
+            complete[cell.subject.name] = completed(cell.subject, options.cache_dir)
+        subject = complete[cell.subject.name]
         if subject.name not in versions:
             found = installed_versions(subject.packages, subject.environment)
             source = {"source": subject.fingerprint} if subject.fingerprint else {}
             versions[subject.name] = found | source
+        device = options.device if cell.scenario.tier is Tier.GPU else "cpu"
         identity = cell_id(
-            scenario=cell.scenario,
-            subject=subject.name,
-            versions=versions[subject.name],
-            device=options.device,
+            scenario=cell.scenario, subject=subject.name, versions=versions[subject.name], device=device
         )
         if not options.shard.owns(identity):
             others.add(identity)
@@ -120,7 +123,7 @@ def order_cells(plan: Iterable[PlannedCell], options: SweepOptions) -> Order:
             subject=subject.name,
             contract=subject.contract,
             versions=versions[subject.name],
-            device=options.device,
+            device=device,
             timeout_s=options.timeout_s,
             options=options.options,
         )

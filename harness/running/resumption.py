@@ -15,7 +15,11 @@ from ..probes import Interruption
 from ..subjects import Subject
 from .sitting import Sitting
 
-__all__ = ["Resumed", "train_resumed"]
+__all__ = ["NotResumableError", "Resumed", "train_resumed"]
+
+
+class NotResumableError(Exception):
+    """The loop was never meant to be resumed; the message is the reason why the cell is unsupported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +43,8 @@ def train_resumed(
     """Train without interruption; then interrupted after update `resume_at`, and on from the newest checkpoint.
 
     The checkpoints are those of the scenario's `save_steps`, or one at every multiple of `resume_at`. The interruption
-    comes when the next micro-batch is about to begin, so that everything that belongs to update `resume_at` is done.
+    comes when everything that belongs to update `resume_at` is done: when the next micro-batch is about to begin or,
+    where the next window has several, inside it, so that gradients that were computed are lost and computed again.
 
     Args:
         subject: the trainer.
@@ -50,6 +55,7 @@ def train_resumed(
         into: gets the sitting whose ledger is the cell's, before it trains.
 
     Raises:
+        NotResumableError: a loop of one's own never looks for a checkpoint to go on from.
         RuntimeError: the trainer ended before the interruption, or wrote no checkpoint before it.
     """
     after = scenario.resume_at
@@ -57,7 +63,8 @@ def train_resumed(
     asked = scenario.with_(resume_at=None, save_steps=scenario.save_steps or after)
     through = Sitting.begin(asked, contract, options)
     into.append(through)
-    through.train(subject, scratch / "through")
+    if "resume_from_checkpoint" in through.train(subject, scratch / "through").unread:
+        raise NotResumableError("resume: the loop never reads args.resume_from_checkpoint")
     whole = account_of(through.recorder.close())
 
     sitting = Sitting.begin(asked, contract, options, interrupt_after=after)
@@ -68,12 +75,13 @@ def train_resumed(
         pass
     else:
         raise RuntimeError(f"the run ended before it could be interrupted after optimizer step {after}")
-    saved = [event.global_step for event in sitting.recorder.events if isinstance(event, Saved)]
+    saved = _checkpoints(sitting, scratch / "resumed")
     if not saved:
         raise RuntimeError(
-            f"the trainer wrote no checkpoint before the interruption after optimizer step {after}"
+            "the trainer wrote no checkpoint (a directory checkpoint-N in output_dir, N the optimizer steps done) "
+            f"before the interruption after optimizer step {after}"
         )
-    at = saved[-1]
+    at = max(saved)
     next_pass = _next_pass(
         account_of(sitting.recorder.close()), at, expect(asked, contract_named(contract)).terms.M
     )
@@ -98,6 +106,13 @@ def train_resumed(
             parameter_distance=_distance(through.model, sitting.model),
         ),
     )
+
+
+def _checkpoints(sitting: Sitting, directory: Path) -> list[int]:
+    """Return the optimizer steps after which there are checkpoints: those that were told of, else those on disk."""
+    told = [event.global_step for event in sitting.recorder.events if isinstance(event, Saved)]
+    names = [path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*")]
+    return told or [int(name) for name in names if name.isdecimal()]
 
 
 def _next_pass(account: Account, at: int, per_epoch: int) -> int:

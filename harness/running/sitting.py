@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..workloads.numeric import NumericWorkload
     from ..workloads.tracing import TraceWorkload
 
-__all__ = ["Sitting"]
+__all__ = ["Sitting", "final_parameters"]
 
 _MOST_TIMES = 50
 _AT_LEAST = 100
@@ -51,9 +51,12 @@ class Sitting:
             scenario: as the subject is asked.
             contract: name of the one that says how long the run is.
             options: of the tier: `project_every` updates, `project_dims`.
-            interrupt_after: optimizer steps after which `Interruption` is raised.
+            interrupt_after: optimizer steps after which `Interruption` is raised: inside the window that comes next,
+                where it has more than one micro-batch.
         """
-        recorder = Recorder(_budget(scenario, contract), interrupt_after)
+        recorder = Recorder(
+            _budget(scenario, contract), interrupt_after, _open_window(scenario, contract, interrupt_after)
+        )
         workload: Any
         if scenario.model is ModelKind.TRACER:
             from ..workloads.tracing import TraceWorkload
@@ -98,6 +101,8 @@ class Sitting:
             output_dir=output_dir,
             claims=self.in_progress,
             resume=resume,
+            adopt=self.recorder.adopt,
+            adopt_model=self._adopt_model,
         )
         before = _fingerprint(self.model)
         with watch(self.recorder, self.model, self.workload.train_dataset, self.workload):
@@ -108,11 +113,27 @@ class Sitting:
             )
         return claims
 
+    def _adopt_model(self, model: Any) -> None:
+        self.model = model
+        self.recorder.adopt_model(model)
+
 
 def _budget(scenario: Scenario, contract: str) -> int:
     """Return how many micro-batches are enough: no fault that was ever seen multiplies a run by more than 27."""
     return _MOST_TIMES * expect(scenario, contract_named(contract)).micro_batches + _AT_LEAST
 
 
+def _open_window(scenario: Scenario, contract: str, after: int | None) -> int:
+    """Return how many micro-batches of the window after an update are computed before the interruption."""
+    windows = expect(scenario, contract_named(contract)).windows
+    return int(after is not None and after < len(windows) and windows[after] > 1)
+
+
 def _fingerprint(model: Any) -> tuple[float, ...]:
     return tuple(float(parameter.detach().double().sum()) for parameter in model.parameters())
+
+
+def final_parameters(model: Any) -> tuple[float, ...]:
+    """Return all parameters of a model, one after the other."""
+    flat = [parameter.detach().double().flatten() for parameter in model.parameters()]
+    return tuple(torch.cat(flat).tolist()) if flat else ()

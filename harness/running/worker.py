@@ -15,12 +15,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..ledger import CellError, CellRecord
+from ..ledger import CellRecord
 from . import output
 from .containment import contain, die_like, die_with, limit_memory
+from .failure import failure_of, named_memory
 from .packed import PackedRecord, error_record, pack
 from .request import CellRequest, request_from_json
 from .wire import WireError, receive, send
@@ -73,8 +74,9 @@ def main(arguments: list[str]) -> None:
     try:
         execute = _warm(setup)
     except BaseException as error:  # noqa: BLE001 - whatever an import raises is told, for every cell
-        last = traceback.format_exc()
-        send(results, json.dumps({"ready": False, "message": _line(error), "traceback": last}).encode())
+        failure = failure_of(error)
+        answer = {"ready": False, "message": failure.message, "traceback": failure.traceback}
+        send(results, json.dumps(answer).encode())
         return
     send(results, json.dumps({"ready": True}).encode())
     scratch = Path(setup.scratch)
@@ -139,7 +141,7 @@ def _run(execute: Execute, request: CellRequest, scratch: Path) -> PackedRecord:
         scratch.mkdir(exist_ok=True)
         packed = _checked(request, execute(request, scratch))
     except BaseException as error:  # noqa: BLE001 - sys.exit is the subject's too, the sweep goes on
-        failure = CellError(kind=_kind(error), message=_line(error), traceback=traceback.format_exc())
+        failure = failure_of(error)
         traceback.clear_frames(error.__traceback__)  # they may hold all the memory there is
         seconds = time.perf_counter() - began
         packed = pack(error_record(request, failure, output=output.take(), seconds=seconds))
@@ -160,34 +162,7 @@ def _empty(scratch: Path) -> None:
 def _checked(request: CellRequest, record: CellRecord) -> PackedRecord:
     if record.cell_id != request.cell_id:
         raise WireError(f"the record is of cell {record.cell_id}")
-    return pack(_named_memory(record))
-
-
-def _named_memory(record: CellRecord) -> CellRecord:
-    """Call an allocation that failed what it is, whoever caught it."""
-    error = record.error
-    if error is None or error.kind != "exception":
-        return record
-    words = ("MemoryError", "can't allocate memory", "out of memory")
-    if any(word in error.message or word in error.traceback.rstrip().rpartition("\n")[2] for word in words):
-        return replace(record, error=replace(error, kind="memory"))
-    return record
-
-
-def _kind(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "memory"
-    if isinstance(error, SystemExit):
-        return "exit"
-    return "protocol" if isinstance(error, WireError) else "exception"
-
-
-def _line(error: BaseException) -> str:
-    """Return the error as one line: its kind and the first line of its message."""
-    if isinstance(error, SystemExit):
-        return f"the subject called sys.exit({error.code!r})"
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return pack(named_memory(record))
 
 
 if __name__ == "__main__":

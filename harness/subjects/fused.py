@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import LossProtocol, Precision, Scenario
+from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
 from .environment import Environment
@@ -26,20 +26,23 @@ class FusedLoop:
     prints_claims = False
 
     def supports(self, scenario: Scenario) -> str | None:
-        """One rank; a model that computes its loss; what the loop refuses with an error is left out."""
+        """A model that computes its loss; what the loop refuses with an error is left out."""
         if scenario.max_steps == 0:
             return "max_steps 0: the loop refuses to make no update, and asks for -1 where epochs are meant"
         if terms_of(scenario, contract_named(self.contract)).M == 0:
             return "drop_last leaves no micro-batch: the loop refuses data that give none"
         protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
+        if scenario.ranks > 1 and scenario.dataset is DatasetKind.ITERABLE:
+            return f"dataset iterable on {scenario.ranks} ranks: the loop refuses it, for it cannot deal the rows out"
         return common_limits(
-            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract
+            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract, on_ranks=True
         )
 
     def train(self, bench: Bench) -> Claims:
         """Train as the scenario asks."""
         from ..training.events import Event, Logged, Saved
         from ..training.loop import fine_tune
+        from .loop_parts import process_group
 
         scenario, claims = bench.scenario, bench.claims
 
@@ -54,14 +57,15 @@ class FusedLoop:
                 case _:
                     pass
 
-        result = fine_tune(
-            bench.model,
-            bench.train_dataset,
-            _config(bench),
-            eval_dataset=bench.eval_dataset if scenario.eval_steps else None,
-            resume_from=bench.resume or None,
-            on_event=note,
-        )
+        with process_group():
+            result = fine_tune(
+                bench.model,
+                bench.train_dataset,
+                _config(bench),
+                eval_dataset=bench.eval_dataset if scenario.eval_steps else None,
+                resume_from=bench.resume or None,
+                on_event=note,
+            )
         return Claims(
             global_step=result.global_step,
             epoch=result.epoch,

@@ -8,16 +8,21 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from ...scenarios import Precision, Scenario
+from ...scenarios import Precision, Scenario, Tier
 from ..ledger import Claims, LogEntry
 from .subject import ClaimsInProgress
 
 __all__ = ["ClaimsCallback", "claims_of_state", "log_entry", "training_arguments"]
 
 
-def training_arguments(scenario: Scenario, output_dir: Path, **changes: Any) -> TrainingArguments:
-    """Return the arguments that ask a `Trainer` for this scenario; `changes` are a subject's own."""
-    known = inspect.signature(TrainingArguments).parameters
+def training_arguments(
+    scenario: Scenario, output_dir: Path, kind: type[Any] = TrainingArguments, **changes: Any
+) -> Any:
+    """Return the arguments that ask a `Trainer` for this scenario; `changes` are a subject's own.
+
+    `kind` is the class of arguments that the trainer takes: `TrainingArguments` or a subclass.
+    """
+    known = inspect.signature(kind).parameters
     asked = {
         "output_dir": str(output_dir),
         "max_steps": -1 if scenario.max_steps is None else scenario.max_steps,
@@ -37,7 +42,7 @@ def training_arguments(scenario: Scenario, output_dir: Path, **changes: Any) -> 
         **_cadence("logging", scenario.logging_steps),
         **_cadence("save", scenario.save_steps),
         **_cadence("eval", scenario.eval_steps),
-        "use_cpu": True,
+        "use_cpu": scenario.tier is not Tier.GPU,
         "report_to": [],
         "disable_tqdm": True,
     }
@@ -47,7 +52,9 @@ def training_arguments(scenario: Scenario, output_dir: Path, **changes: Any) -> 
         asked["include_num_input_tokens_seen"] = "non_padding"
     if "eval_strategy" not in known:  # transformers before 4.41
         asked["evaluation_strategy"] = asked.pop("eval_strategy")
-    return TrainingArguments(**(asked | changes))
+    if "use_cpu" not in known:  # transformers before 4.34
+        asked["no_cuda"] = asked.pop("use_cpu")
+    return kind(**(asked | changes))
 
 
 def _cadence(what: str, every: int) -> dict[str, Any]:

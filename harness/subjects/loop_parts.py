@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+import torch.distributed as dist
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 from transformers import get_scheduler
 
 from ...scenarios import OptimizerName, Precision, Scenario
@@ -24,23 +27,59 @@ __all__ = [
     "last_checkpoint",
     "length_of",
     "loader_of",
+    "process_group",
+    "sum_over_ranks",
     "target_of",
+    "to_device",
 ]
 
 _STATE = "loop.pt"
 
 
-def loader_of(bench: Bench) -> DataLoader[Any]:
-    """Return the training loader that the scenario asks for."""
+def loader_of(bench: Bench, ranks: int = 1, *, shared_by: int = 1) -> DataLoader[Any]:
+    """Return the training loader that the scenario asks for; over several `ranks`, that of this rank.
+
+    Where its batches are cut up for the ranks afterwards, it is `shared_by` so many.
+    """
     scenario = bench.scenario
     sized = not isinstance(bench.train_dataset, IterableDataset)
+    sampler: DistributedSampler[Any] | None = None
+    if ranks > 1:
+        sampler = DistributedSampler(
+            bench.train_dataset, shuffle=scenario.shuffle, seed=scenario.seed, drop_last=scenario.drop_last
+        )
     return DataLoader(
         bench.train_dataset,
-        batch_size=scenario.per_device_batch_size,
-        shuffle=scenario.shuffle and sized,
+        batch_size=scenario.per_device_batch_size * shared_by,
+        shuffle=scenario.shuffle and sized and sampler is None,
+        sampler=sampler,
         drop_last=scenario.drop_last,
         generator=torch.Generator().manual_seed(scenario.seed),
     )
+
+
+@contextmanager
+def process_group() -> Iterator[int]:
+    """Join the other ranks, if torchrun has started some, for the length of the block; gives their number."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks == 1:
+        yield 1
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield ranks
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over_ranks(values: list[float]) -> list[float]:
+    """Return the sums of these figures over all ranks; on one rank the figures themselves."""
+    if not dist.is_initialized():
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor)
+    sums: list[float] = tensor.tolist()
+    return sums
 
 
 def length_of(loader: DataLoader[Any]) -> int | None:
@@ -66,13 +105,15 @@ def build_optimizer(scenario: Scenario, model: torch.nn.Module) -> torch.optim.O
     return torch.optim.AdamW(parameters, lr=scenario.learning_rate, weight_decay=0.0, fused=fused)
 
 
-def build_schedule(scenario: Scenario, optimizer: torch.optim.Optimizer, total: int) -> Any:
-    """Return the schedule by its Hugging Face name, built for `total` optimizer steps."""
+def build_schedule(
+    scenario: Scenario, optimizer: torch.optim.Optimizer, total: int, *, times: int = 1
+) -> Any:
+    """Return the schedule by its Hugging Face name, built for `total` optimizer steps of `times` advances each."""
     return get_scheduler(
         scenario.lr_schedule.value,
         optimizer,
-        num_warmup_steps=scenario.warmup_steps,
-        num_training_steps=total,
+        num_warmup_steps=scenario.warmup_steps * times,
+        num_training_steps=total * times,
     )
 
 
@@ -81,10 +122,15 @@ def label_tokens(batch: dict[str, torch.Tensor]) -> int:
     return int((batch["labels"][..., 1:] != -100).sum())
 
 
-def autocast_of(scenario: Scenario) -> torch.autocast:
+def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the micro-batch on the model's device; on the CPU it is there already."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def autocast_of(scenario: Scenario, device: torch.device) -> torch.autocast:
     """Return the context of a forward."""
     dtype = torch.float16 if scenario.precision is Precision.FP16 else torch.bfloat16
-    return torch.autocast("cpu", dtype, enabled=scenario.precision is not Precision.FP32)
+    return torch.autocast(device.type, dtype, enabled=scenario.precision is not Precision.FP32)
 
 
 def last_checkpoint(output_dir: Path) -> Path:
@@ -101,6 +147,7 @@ class Journal:
         parts: what a checkpoint holds beside the model, by name; each has `state_dict` and `load_state_dict`. Without
             parts it holds the model alone.
         also: writes more into the directory of a checkpoint.
+        evaluation: the batches of an evaluation, where the loop has prepared a loader of its own.
     """
 
     def __init__(
@@ -110,8 +157,10 @@ class Journal:
         target: int,
         parts: Mapping[str, Any] | None = None,
         also: Callable[[Path], None] | None = None,
+        evaluation: Iterable[Any] | None = None,
     ) -> None:
         self._also = also
+        self._evaluation = evaluation
         self.updates = 0
         self._parts = parts
         self._planned = target
@@ -210,7 +259,10 @@ class Journal:
     def _evaluate(self) -> None:
         bench = self._bench
         bench.model.eval()
+        batches = self._evaluation
+        if batches is None:
+            batches = DataLoader(bench.eval_dataset, batch_size=bench.scenario.per_device_batch_size)
         with torch.no_grad():
-            for batch in DataLoader(bench.eval_dataset, batch_size=bench.scenario.per_device_batch_size):
+            for batch in batches:
                 bench.model(**batch)
         bench.model.train()

@@ -10,6 +10,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +72,30 @@ class OwnLoop:
         self.fingerprint = hashlib.sha256(_source(self._target, name)).hexdigest()[:16]
 
     def supports(self, scenario: Scenario) -> str | None:
-        """Sized data, a model that honours the divisor, one rank."""
+        """Sized data, a model that honours the divisor; on several ranks the loop joins the others by itself."""
         if scenario.dataset is DatasetKind.ITERABLE:
             return "dataset iterable: a loop of one's own is handed sized datasets"
-        if scenario.drop_last and scenario.rows < scenario.per_device_batch_size:
+        if scenario.drop_last and scenario.rows < scenario.per_device_batch_size * scenario.ranks:
             return "drop_last leaves no micro-batch: what a loop should do then is its own affair"
-        return common_limits(scenario, protocols=(LossProtocol.HONOURED,), precisions=tuple(Precision))
+        return common_limits(
+            scenario,
+            protocols=(LossProtocol.HONOURED,),
+            precisions=tuple(Precision),
+            contract=self.contract,
+            on_ranks=True,
+        )
 
     def train(self, bench: Bench) -> Claims:
         """Call the function and read what it returns."""
         function = self.load()
-        args = loop_arguments(bench.scenario, bench.output_dir)
+        newest = max(_checkpoints(bench.output_dir) or (), default=None) if bench.resume else None
+        args = loop_arguments(bench.scenario, bench.output_dir, newest)
         claimed = function(bench.model, bench.train_dataset, args)
-        saved = _checkpoints(bench.output_dir)
-        return _claims(claimed, args, saved)
+        claims = _claims(claimed, args, _checkpoints(bench.output_dir))
+        if newest is not None and claims.log and (claims.log[0].global_step or 0) > newest:
+            # What it returned before the interruption is lost; a log that begins after it is not a log of the run.
+            claims = replace(claims, log=None)
+        return claims
 
     def load(self) -> Callable[..., Any]:
         """Import the function.
@@ -193,8 +204,8 @@ class _working_directory_on_path:  # noqa: N801  reads as a verb at its call
         sys.path.remove(self._added)
 
 
-def loop_arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
-    """Return the scenario by the names of `TrainingArguments`."""
+def loop_arguments(scenario: Scenario, output_dir: Path, resume_at: int | None = None) -> LoopArguments:
+    """Return the scenario by the names of `TrainingArguments`; to resume, with the path of `checkpoint-{resume_at}`."""
 
     def strategy(every: int) -> str:
         return "steps" if every else "no"
@@ -202,6 +213,9 @@ def loop_arguments(scenario: Scenario, output_dir: Path) -> LoopArguments:
     return LoopArguments(
         {
             "output_dir": os.fspath(output_dir),
+            "resume_from_checkpoint": (
+                None if resume_at is None else os.fspath(output_dir / f"checkpoint-{resume_at}")
+            ),
             "max_steps": -1 if scenario.max_steps is None else scenario.max_steps,
             "num_train_epochs": int(scenario.epochs) if scenario.epochs.is_integer() else scenario.epochs,
             "per_device_train_batch_size": scenario.per_device_batch_size,

@@ -34,17 +34,23 @@ class SeededLoop:
         self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
 
     def supports(self, scenario: Scenario) -> str | None:
-        """Sized data, a model that honours the divisor, one rank."""
+        """Sized data, a model that honours the divisor; several ranks for those that are about ranks, else one."""
         if scenario.dataset is DatasetKind.ITERABLE:
             return "dataset iterable: the seeded loops are written for sized datasets"
-        if scenario.drop_last and scenario.rows < scenario.per_device_batch_size:
+        if scenario.drop_last and scenario.rows < scenario.per_device_batch_size * scenario.ranks:
             return "drop_last leaves no micro-batch"
+        if self._loop.on_ranks != (scenario.ranks > 1):
+            return "the seeded loops of several ranks are run on several, all others on one"
         contract = self.contract if self._loop.resumes else None
-        if self._loop.mixed_precision != (scenario.tier is not Tier.TRACE):
-            return "the seeded loops of mixed precision train a real model, all others the tracer"
+        if self._loop.mixed_precision and scenario.tier is Tier.TRACE:
+            return "the seeded loops of mixed precision train a real model"
         precisions = (Precision.FP16,) if self._loop.mixed_precision else (Precision.FP32,)
         return common_limits(
-            scenario, protocols=(LossProtocol.HONOURED,), precisions=precisions, contract=contract
+            scenario,
+            protocols=(LossProtocol.HONOURED,),
+            precisions=precisions,
+            contract=contract,
+            on_ranks=self._loop.on_ranks,
         )
 
     def train(self, bench: Bench) -> Claims:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ...scenarios import LossProtocol, LrSchedule, Precision, Scenario, Tier
+from ...scenarios import LossProtocol, LrSchedule, ModelKind, Precision, Scenario, Tier
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
 from .environment import Environment
 
-__all__ = ["Bench", "ClaimsInProgress", "Subject", "SubjectError", "common_limits", "schedule_limits"]
+__all__ = [
+    "Bench",
+    "ClaimsInProgress",
+    "Subject",
+    "SubjectError",
+    "common_limits",
+    "schedule_limits",
+    "suited",
+    "trainer_limits",
+]
 
 
 class SubjectError(ValueError):
@@ -53,6 +63,11 @@ class ClaimsInProgress:
         self.evaluated_at.append(global_step)
 
 
+def _nobody(what: Any) -> None:
+    """What is adopted where nothing watches."""
+    del what
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bench:
     """What a subject trains on, already watched by the probes.
@@ -64,6 +79,10 @@ class Bench:
         output_dir: an empty directory, removed after the cell.
         claims: where the subject's hooks write what the trainer says along the way.
         resume: go on from the newest checkpoint in `output_dir`, by the trainer's own means.
+        adopt: is told of the dataset that is really trained on, where it is made of `train_dataset` (`datasets`,
+            packing); its batches have `input_ids`.
+        adopt_model: is told of the model that is really trained, where the trainer's library has to make it; with the
+            parameters of `model` by name and value.
     """
 
     scenario: Scenario
@@ -73,11 +92,16 @@ class Bench:
     output_dir: Path
     claims: ClaimsInProgress
     resume: bool = False
+    adopt: Callable[[Any], None] = _nobody
+    adopt_model: Callable[[Any], None] = _nobody
 
 
 @runtime_checkable
 class Subject(Protocol):
     """A training loop under audit.
+
+    One that computes its loss from the parts of a real model has `takes_tracer = False` besides, and `model` where it
+    is another than the tiny Llama: `suited`.
 
     Attributes:
         name: as the user writes it, e.g. `unsloth-zoo@2026.10.5` or `my_trainer.py:train`.
@@ -129,12 +153,23 @@ class Subject(Protocol):
         """Train as the scenario asks and return what the trainer claims."""
 
 
+def suited(subject: Subject, scenario: Scenario) -> Scenario:
+    """Return the scenario as this subject can be asked for it.
+
+    A trainer that takes no tracer trains a tiny Llama instead, with weights by projection; nothing else changes.
+    """
+    if scenario.model is not ModelKind.TRACER or getattr(subject, "takes_tracer", True):
+        return scenario
+    return scenario.with_(tier=Tier.NUMERIC, model=getattr(subject, "model", ModelKind.TINY_LLAMA))
+
+
 def common_limits(
     scenario: Scenario,
     *,
     protocols: tuple[LossProtocol, ...] = tuple(LossProtocol),
     precisions: tuple[Precision, ...] = (Precision.FP32, Precision.BF16),
     contract: str | None = None,
+    on_ranks: bool = False,
 ) -> str | None:
     """Return a limit that several subjects share, or None.
 
@@ -143,9 +178,10 @@ def common_limits(
         protocols: the loss protocols that the subject's loop can be paired with.
         precisions: those that it can train in on a CPU.
         contract: names the contract that says how long a run is, where the subject can resume one; None where not.
+        on_ranks: whether the subject trains on several ranks, where torchrun has started them.
     """
-    if scenario.ranks > 1:
-        return "one process only: ranks > 1 needs a launcher"
+    if scenario.ranks > 1 and (reason := _rank_limit(scenario, on_ranks=on_ranks)):
+        return reason
     if scenario.resume_at is not None and (reason := _resume_limit(scenario, contract)):
         return reason
     if scenario.loss_protocol not in protocols:
@@ -154,6 +190,16 @@ def common_limits(
         return f"precision {scenario.precision.value}: the tracer's books are exact in float64 only"
     if scenario.precision not in precisions:
         return f"precision {scenario.precision.value}: refused on a CPU"
+    return None
+
+
+def _rank_limit(scenario: Scenario, *, on_ranks: bool) -> str | None:
+    if not on_ranks:
+        return f"ranks {scenario.ranks}: the loop trains in one process only"
+    if scenario.tier is not Tier.TRACE:
+        return f"ranks {scenario.ranks}: weights by projection need the rows of all ranks in one process"
+    if scenario.resume_at is not None:
+        return f"ranks {scenario.ranks}: resumption is audited on one rank only"
     return None
 
 
@@ -183,3 +229,13 @@ def schedule_limits(scenario: Scenario, contract: str) -> str | None:
     if scenario.lr_schedule is LrSchedule.POLYNOMIAL and scenario.warmup_steps == T:
         return f"lr_schedule polynomial with warmup_steps = T = {T}: transformers' schedule divides by T - warmup_steps"
     return None
+
+
+def trainer_limits(scenario: Scenario, contract: str) -> str | None:
+    """Return why `transformers.Trainer` cannot carry this run to its end, or None: `schedule_limits` and one more.
+
+    Asked for max_steps=0 it plans no update, and makes one all the same.
+    """
+    if scenario.max_steps == 0 and scenario.lr_schedule is LrSchedule.POLYNOMIAL:
+        return "max_steps 0 with lr_schedule polynomial: Trainer plans 0 updates, and the schedule divides by them"
+    return schedule_limits(scenario, contract)

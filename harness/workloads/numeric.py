@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...scenarios import DatasetKind, FirstLabel, LengthProfile, Precision, Scenario
+from ...scenarios import DatasetKind, FirstLabel, LengthProfile, ModelKind, Precision, Scenario, Tier
 from ..oracle.projection import Projection, Weighing
 from .llama import build_exact_llama, build_llama
 from .rows import EVAL_ROWS, IGNORE_INDEX, IterableRows, OnFetch, OnPass, SizedRows
@@ -20,17 +20,21 @@ __all__ = ["AUTOCAST", "NumericWorkload"]
 AUTOCAST = {Precision.FP32: None, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 """what each precision casts the forward to; parameters are float32 in all of them"""
 
+_SKETCHED = {ModelKind.LLAMA: 2**16}
+"""dimensions of the sketch of models whose gradients are too large to keep one for every row"""
+
 _PROMPT_MOST, _PROMPT_LEAST, _ANSWER_MOST, _EQUAL = 12, 6, 16, 8
 
 
 class NumericWorkload:
-    """A Llama, training rows `0 … rows-1` and `EVAL_ROWS` evaluation rows after them, padded on the right.
+    """A Llama on the tier's device, training rows `0 … rows-1` and then `EVAL_ROWS` more, padded on the right.
 
     Args:
         scenario: which model, how many rows, what is labelled: with `first_label` masked only the answer.
         on_fetch: is told which rows leave the training dataset.
         on_pass: is told of every pass over an iterable dataset.
-        every: weigh every such update only. dims: by a sketch of so many dimensions (`Projection`).
+        every: weigh every such update only. dims: by a sketch of so many dimensions (`Projection`); None for a
+            sketch where the model is large, and exactly where it is tiny.
     """
 
     def __init__(
@@ -48,7 +52,8 @@ class NumericWorkload:
         longest = max(len(tokens) for tokens, _ in self._texts)
         rows = [_tensors(tokens, first, longest) for tokens, first in self._texts]
         self._rows = rows
-        self.model = build_llama(scenario)
+        self._device = torch.device("cuda" if scenario.tier is Tier.GPU else "cpu")
+        self.model = self.fresh_model()
         train, evaluation = rows[: scenario.rows], rows[scenario.rows :]
         self.train_dataset: SizedRows | IterableRows = (
             SizedRows(train, 0, on_fetch)
@@ -58,7 +63,8 @@ class NumericWorkload:
         self.eval_dataset = SizedRows(evaluation, scenario.rows, _unwatched)
         autocast = AUTOCAST[scenario.precision]
         # Under autocast the twin rounds as the run does; without, it adds no rounding of its own.
-        twin = build_llama(scenario) if autocast else build_exact_llama(scenario)
+        twin = self.fresh_model() if autocast else self.exact_model()
+        dims = dims or _SKETCHED.get(scenario.model)
         self._projection = Projection(twin, self._alone, autocast=autocast, every=every, dims=dims)
 
     def identify(self, input_ids: Tensor, labels: Tensor | None, attention_mask: Tensor | None) -> Sight:
@@ -88,15 +94,18 @@ class NumericWorkload:
 
     def fresh_model(self) -> nn.Module:
         """Return the model as it was before training, newly built."""
-        return build_llama(self._scenario)
+        return build_llama(self._scenario).to(self._device)
 
     def exact_model(self) -> nn.Module:
         """Return the same model in float64."""
-        return build_exact_llama(self._scenario)
+        return build_exact_llama(self._scenario).to(self._device)
 
     def batch(self, rows: Sequence[int]) -> Mapping[str, Tensor]:
-        """Return the tensors of a micro-batch of these rows, each `[rows, length]`."""
-        return {name: torch.stack([self._rows[row][name] for row in rows]) for name in self._rows[0]}
+        """Return the tensors of a micro-batch of these rows, each `[rows, length]`, on the model's device."""
+        return {
+            name: torch.stack([self._rows[row][name] for row in rows]).to(self._device)
+            for name in self._rows[0]
+        }
 
     def label_tokens(self, row: int) -> int:
         """Label tokens of a row, after the shift."""
@@ -104,7 +113,7 @@ class NumericWorkload:
 
     def _alone(self, row: int) -> Mapping[str, Tensor]:
         length = len(self._texts[row][0])
-        return {name: tensor[None, :length] for name, tensor in self._rows[row].items()}
+        return {name: tensor[None, :length].to(self._device) for name, tensor in self._rows[row].items()}
 
     def _row_of(self, tokens: tuple[int, ...]) -> int:
         row = self._ids.get(tokens)

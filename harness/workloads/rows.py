@@ -59,25 +59,28 @@ def row_tensors(row: int, scenario: Scenario) -> Row:
 
 
 class SizedRows(Dataset[Row]):
-    """A map-style dataset over given rows; tells `on_fetch` which row ids leave it."""
+    """A map-style dataset over given rows; tells `on_fetch` which row ids leave it.
+
+    `rows` is for a subject that has to make a dataset of another kind of them: nobody is told.
+    """
 
     def __init__(self, rows: Sequence[Row], first_id: int, on_fetch: OnFetch) -> None:
-        self._rows = rows
+        self.rows = rows
         self._first_id = first_id
         self._on_fetch = on_fetch
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Row:
-        if not 0 <= index < len(self._rows):
-            raise IndexError(f"row {index} of a dataset of {len(self._rows)} rows")
+        if not 0 <= index < len(self.rows):
+            raise IndexError(f"row {index} of a dataset of {len(self.rows)} rows")
         self._on_fetch([self._first_id + index])
-        return self._rows[index]
+        return self.rows[index]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
         """Fetch a micro-batch at once; torch's fetcher prefers this over single items."""
-        rows = [self._rows[index] for index in indices]
+        rows = [self.rows[index] for index in indices]
         self._on_fetch([self._first_id + int(index) for index in indices])
         return rows
 
@@ -86,13 +89,13 @@ class IterableRows(IterableDataset[Row]):
     """The same rows without a length; every iterator is one pass and is told to `on_pass`."""
 
     def __init__(self, rows: Sequence[Row], first_id: int, on_fetch: OnFetch, on_pass: OnPass) -> None:
-        self._rows = rows
+        self.rows = rows
         self._first_id = first_id
         self._on_fetch = on_fetch
         self._on_pass = on_pass
 
     def __iter__(self) -> Iterator[Row]:
         number = self._on_pass()
-        for index, row in enumerate(self._rows):
+        for index, row in enumerate(self.rows):
             self._on_fetch([self._first_id + index], number)
             yield row

@@ -111,10 +111,10 @@ class _HonouredForCausalLM(TracerForCausalLM):
         labels: Tensor | None = None,
         attention_mask: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Any,
+        **loss_kwargs: Any,  # transformers 4.46 knows by this very name that the divisor is welcome
     ) -> TracerOutput:
         """Sum of the token losses over `num_items_in_batch`, or their mean without it."""
-        del attention_mask, kwargs
+        del attention_mask, loss_kwargs
         return self._losses(input_ids, labels, num_items_in_batch)
 
 

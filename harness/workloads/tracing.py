@@ -49,9 +49,20 @@ class TraceWorkload:
         else:
             for sequence in labels.tolist():
                 for label in sequence[1:]:
-                    if label != IGNORE_INDEX:
+                    if label not in (IGNORE_INDEX, self._padding):  # labelled padding is no row's label token
                         counts[label] = counts.get(label, 0) + 1
-        return Sight(rows=tuple(counts), label_tokens=tuple(counts.values()), input_tokens=tokens)
+        rows: list[int] = []
+        label_tokens: list[int] = []
+        for row, count in counts.items():
+            times = self._times(row, count)
+            rows += [row] * times
+            label_tokens += [count // times] * times
+        return Sight(rows=tuple(rows), label_tokens=tuple(label_tokens), input_tokens=tokens)
+
+    def _times(self, row: int, count: int) -> int:
+        """How often a row is in the input, by its label tokens: a loader may fill a micro-batch with it twice."""
+        times, rest = divmod(count, self._label_tokens[row])
+        return times if times and not rest else 1
 
     def weigh(self, model: nn.Module, rows: Sequence[int]) -> Weighing:
         """Read the books; the tracer's gradient says by itself which rows are in it."""
@@ -70,8 +81,10 @@ class TraceWorkload:
         if gradient is None:
             return {}
         rows = gradient.nonzero().flatten()
+        # Padding that was trained on weighs like a row that no window holds.
+        tokens = [*self._label_tokens, 1]
         return {
-            row: -value / self._label_tokens[row]
+            row: -value / tokens[row]
             for row, value in zip(rows.tolist(), gradient[rows].tolist(), strict=True)
         }
 

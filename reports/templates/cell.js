@@ -11,7 +11,7 @@ class CellPanel {
       if (event.target === this.dialog && event.clientX < this.dialog.getBoundingClientRect().left) this.dialog.close();
     });
     this.dialog.addEventListener("keydown", (event) => {
-      if (event.target.closest("pre")) return;
+      if (event.target.closest("pre, input, .scroll")) return;
       if (event.key === "j" || event.key === "ArrowRight") this.step(1);
       if (event.key === "k" || event.key === "ArrowLeft") this.step(-1);
     });
@@ -75,12 +75,10 @@ class CellPanel {
       if (trace) parts.push(element("pre", { tabindex: "0", text: trace }));
     }
     if (data.reason[row] !== undefined) parts.push(element("h3", { text: "Unsupported" }), element("p", { text: text(data.reason[row]) }));
-    const deviations = data.deviations[row] || [];
-    if (deviations.length) {
-      const title = `${deviations.length} ${deviations.length === 1 ? "rule is" : "rules are"} broken`;
-      parts.push(element("h3", { text: title }), ...deviations.map((item) => this.finding(item, row)));
-    }
-    parts.push(...this.accounts(row), ...this.rules(row), ...this.scenario(row));
+    const detail = data.details[data.id[row]];
+    parts.push(...this.scenario(row), ...this.books(row, detail), ...this.findings(row));
+    parts.push(...(detail ? this.drawings(row, detail) : [element("p", { class: "note", text: data.chosen })]));
+    parts.push(...this.skipped(row), this.about(row));
     return parts;
   }
 
@@ -88,78 +86,123 @@ class CellPanel {
     return this.data.strings[index].replaceAll("{id}", this.data.id[row]);
   }
 
-  finding(item, row) {
-    const [rule, standing, known, expected, got, formula, event, update, what, reproduce] = item;
+  // Where the books part, rule by rule, and how each is seen again.
+  findings(row) {
     const text = (index) => this.data.strings[index];
-    const at = [event === null ? "" : `event ${shown(event)}`, update === null ? "" : `update ${shown(update)}`].filter(Boolean).join(", ");
-    const facts = [["formula", text(formula)], ["books part at", at ? `${at}: ${text(what)}` : text(what)]];
-    if (text(known)) facts.push(["known as", text(known)]);
-    if (reproduce !== this.data.reproduce[row]) facts.push(["reproduce with", this.filled(reproduce, row)]);
-    return element("div", { class: `finding s-${standing}` },
-      element("h4", {}, badge(this.data, standing), ` ${text(rule)}`),
-      element("div", { class: "versus" },
-        element("div", {}, element("span", { class: "tag", text: "expected" }), element("span", { class: "value", text: text(expected) })),
-        element("div", { class: "got" }, element("span", { class: "tag", text: "got" }), element("span", { class: "value", text: text(got) }))),
-      element("dl", { class: "facts-of" }, ...facts.map(([name, value]) =>
-        element("div", {}, element("dt", { text: name }), element("dd", { text: value })))));
+    return (this.data.deviations[row] || []).map(([rule, standing, known, , , , event, update, what, reproduce]) => {
+      const at = [event === null ? "" : `event ${shown(event)}`, update === null ? "" : `update ${shown(update)}`].filter(Boolean).join(", ");
+      const facts = [["books part at", at ? `${at}: ${text(what)}` : text(what)]];
+      if (text(known)) facts.push(["known as", text(known)]);
+      if (reproduce !== this.data.reproduce[row]) facts.push(["reproduce with", this.filled(reproduce, row)]);
+      return element("div", { class: `finding s-${standing}` }, element("h4", {}, badge(this.data, standing), ` ${text(rule)}`),
+        element("dl", { class: "facts-of" }, ...facts.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: value })))));
+    });
   }
 
-  accounts(row) {
+  // rule | formula with numbers | expected | observed | claimed | reference | Δ; figures that no rule is about come last.
+  books(row, detail) {
     const data = this.data;
     const books = ["expected", "observed", "claimed", "reference"].map((name) => data.account[name][row]);
     if (books[0] < 0) return [];
-    const values = (at) => books.map((book) => (book < 0 ? null : data.figures[book][at]));
-    const lines = data.figureNames.map((name, at) => [name, values(at)]).filter(([, given]) => given.some((value) => value !== null));
-    const body = lines.map(([name, given]) => {
-      const parts = new Set(given.filter((value) => value !== null)).size > 1;
-      const [expected, observed] = given;
-      const both = typeof expected === "number" && typeof observed === "number";
-      const delta = both && observed !== expected ? `${observed > expected ? "+" : "−"}${shown(Math.abs(Math.round((observed - expected) * 1e9) / 1e9))}` : both ? "0" : "";
-      return element("tr", { class: parts ? "parts" : "" },
-        element("th", { scope: "row" }, ...(parts ? [element("span", { "aria-label": "accounts differ", text: "≠" }), " "] : []), name),
-        ...given.map((value) => element("td", { text: shown(value) })), element("td", { text: delta }));
+    const figure = (at) => books.map((book) => (book < 0 ? null : data.figures[book][at]));
+    const broken = new Map();
+    for (const item of data.deviations[row] || []) if (!broken.has(item[0])) broken.set(item[0], item);
+    const lines = data.lists[data.checked[row]].map((index) => this.ruleLine(index, broken.get(index), figure, detail));
+    const ruled = new Set(data.lists[data.checked[row]].map((index) => data.rules[data.strings[index]]?.[2]));
+    data.figureNames.forEach((name, at) => {
+      const values = figure(at);
+      if (ruled.has(at) || values.every((value) => value === null)) return;
+      lines.push({ off: this.apart(values[0], values[1]), cells: ["", name, ...values.map(shown), difference(values[0], values[1])] });
     });
-    const heads = ["expected", "observed", "claimed", "reference", "observed − expected"];
-    return [element("h3", { text: "Accounts" }), element("table", { class: "accounts s-new" },
-      element("thead", {}, element("tr", {}, element("td"), ...heads.map((text) => element("th", { scope: "col", text })))),
-      element("tbody", {}, ...body))];
-  }
-
-  rules(row) {
-    const data = this.data;
-    const broken = new Set((data.deviations[row] || []).map((item) => item[0]));
-    const held = data.lists[data.checked[row]].filter((rule) => !broken.has(rule)).map((rule) => data.strings[rule]);
-    const skipped = data.lists[data.unsupported[row]];
-    const parts = [];
-    if (held.length) parts.push(element("h3", { text: `${held.length} rules hold` }), element("p", { text: held.join(", ") }));
-    if (skipped.length) {
-      const lines = [];
-      for (let at = 0; at < skipped.length; at += 2) {
-        lines.push(element("div", {}, element("dt", { text: data.strings[skipped[at]] }), element("dd", { text: data.strings[skipped[at + 1]] })));
-      }
-      parts.push(element("h3", { text: "Rules that could not be judged here" }), element("dl", { class: "facts-of" }, ...lines));
-    }
+    lines.sort((one, other) => Number(Boolean(other.status)) - Number(Boolean(one.status)));
+    const heads = ["rule", "formula", "expected", "observed", "claimed", "reference", "Δ"];
+    const body = lines.map(({ status, off, cells, title }) => element("tr", { class: status ? `parts s-${status}` : off ? "parts s-new" : "" },
+      element(cells[0] ? "th" : "td", { scope: cells[0] ? "row" : null, title: title || null }, ...(status ? [element("span", { "aria-hidden": "true", text: `${data.statuses[status].shape} ` }), element("span", { class: "hidden", text: `${data.statuses[status].word}: ` })] : []), cells[0]),
+      ...cells.slice(1).map((value, at) => element("td", at === 0 ? {} : { class: "n" }, at === 0 ? element("code", { text: value }) : value))));
+    const held = lines.filter((line) => line.cells[0] && !line.status).length;
+    const parts = [element("h3", { text: `Rules: ${broken.size} broken, ${held} hold` }),
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rules and accounts" }, element("table", { class: "reckoning" },
+        element("thead", {}, element("tr", {}, ...heads.map((text) => element("th", { scope: "col", text })))), element("tbody", {}, ...body)))];
+    if (detail) parts.push(element("details", {}, element("summary", { text: "The contract's quantities here" }),
+      ...detail.formulas.map((text) => element("p", { class: "message", text }))));
     return parts;
   }
 
+  ruleLine(index, item, figure, detail) {
+    const data = this.data;
+    const rule = data.strings[index];
+    const [statement, symbols, at] = data.rules[rule] || ["", "", -1];
+    const values = at < 0 ? [null, null, null, null] : figure(at);
+    if (rule === "claim") values[0] = values[1];
+    const number = values[0] !== null;
+    if (!item) {
+      const formula = rule === "target" && detail ? detail.formulas[0] : symbols;
+      return { cells: [rule, formula, number ? shown(values[0]) : "✓ holds", ...values.slice(1).map(shown), number ? "0" : ""], title: statement };
+    }
+    const [expected, got] = [data.strings[item[3]], data.strings[item[4]]];
+    const claims = ["claim", "plan", "epoch", "log", "tokens", "save", "eval"].includes(rule);
+    const seen = claims ? [number ? shown(values[1]) : "–", got] : [got, number ? shown(values[2]) : "–"];
+    return { status: item[1], title: statement,
+      cells: [rule, data.strings[item[5]], expected, ...seen, number ? shown(values[3]) : "–", difference(expected, got)] };
+  }
+
+  apart(one, other) {
+    return typeof one === "number" && typeof other === "number" && one !== other;
+  }
+
+  drawings(row, detail) {
+    const data = this.data;
+    const twin = detail.reference ? data.details[detail.reference] : null;
+    const names = [data.strings[data.subject[row]], "hf"];
+    const parts = [element("h3", { text: "Events" }), ...lanesFigure(detail.lanes, twin?.lanes, names)];
+    if (detail.books) parts.push(element("h3", { text: "Weights" }), ...booksFigure(detail.books));
+    if (detail.curves) parts.push(element("h3", { text: "Curves" }), ...curvesFigure(detail.curves, twin?.curves, names));
+    return parts;
+  }
+
+  skipped(row) {
+    const data = this.data;
+    const skipped = data.lists[data.unsupported[row]];
+    const lines = [];
+    for (let at = 0; at < skipped.length; at += 2) {
+      lines.push(element("div", {}, element("dt", { text: data.strings[skipped[at]] }), element("dd", { text: data.strings[skipped[at + 1]] })));
+    }
+    return lines.length ? [element("h3", { text: "Rules that could not be judged here" }), element("dl", { class: "facts-of" }, ...lines)] : [];
+  }
+
+  // The scenario as a difference from the default one.
   scenario(row) {
     const data = this.data;
-    const pair = (field) => {
-      const value = fieldOf(data, field, row);
-      return element("div", {}, element("dt", { text: data.fields[field] }), element("dd", { text: value === null ? "none" : String(value) }));
-    };
-    const all = data.fields.map((_, field) => field);
-    const varies = all.filter((field) => data.scenario[field].index !== null);
-    const same = all.filter((field) => data.scenario[field].index === null);
-    const parts = [element("h3", { text: "Scenario" }), element("dl", { class: "fields" }, ...varies.map(pair))];
-    if (same.length) {
-      parts.push(element("details", {}, element("summary", { text: `${same.length} fields that are the same in every cell` }),
-        element("dl", { class: "fields" }, ...same.map(pair))));
-    }
-    const about = `contract ${data.strings[data.contract[row]]} · cell ${data.id[row]}`;
-    parts.push(element("p", { class: "note", text: data.seconds[row] === null ? about : `${about} · ${data.seconds[row]} s` }));
-    return parts;
+    const all = data.fields.map((name, field) => ({ name, value: fieldOf(data, field, row), usual: data.defaults[field] }));
+    const word = (value) => (value === null ? "none" : String(value));
+    const differs = all.filter(({ value, usual }) => value !== usual);
+    const pair = ({ name, value, usual }, at) => element("div", {}, element("dt", { text: name }),
+      element("dd", {}, element("strong", { text: word(value) }), ...(at === "all" ? [] : [element("small", { text: ` default ${word(usual)}` })])));
+    const same = all.filter(({ value, usual }) => value === usual);
+    return [element("h3", { text: differs.length ? "Scenario, where it is not the default" : "Scenario: the default in every field" }),
+      element("dl", { class: "fields" }, ...differs.map(pair)),
+      element("details", {}, element("summary", { text: `${same.length} fields at their default` }), element("dl", { class: "fields" }, ...same.map((one) => pair(one, "all"))))];
   }
+
+  about(row) {
+    const data = this.data;
+    const about = `contract ${data.strings[data.contract[row]]} · cell ${data.id[row]}`;
+    return element("p", { class: "note", text: data.seconds[row] === null ? about : `${about} · ${data.seconds[row]} s` });
+  }
+}
+
+// The difference of two figures, or of the numbers that two texts begin with; of fractions, their ratio.
+function difference(expected, got) {
+  const read = (value) => (typeof value === "number" ? [value, false] : [
+    ...(String(value).match(/^-?[\d.,]+(?:e[+-]?\d+)?(?:\s*\/\s*[\d.]+)?/) || [""])].map((text) => {
+    const [above, below] = text.replaceAll(",", "").split("/").map(Number);
+    return text === "" || Number.isNaN(above) ? [null, false] : below ? [above / below, true] : [above, false];
+  })[0]);
+  const [[one, first], [other, second]] = [read(expected), read(got)];
+  if (one === null || other === null) return "";
+  if ((first || second) && one) return one === other ? "0" : `× ${shown(Number((other / one).toPrecision(4)))}`;
+  const apart = Math.round((other - one) * 1e9) / 1e9;
+  return apart === 0 ? "0" : `${apart > 0 ? "+" : "−"}${shown(Math.abs(apart))}`;
 }
 
 function command(text) {

@@ -31,7 +31,7 @@ function copy(text, button) {
 }
 
 function start() {
-  const data = JSON.parse(document.getElementById("island").textContent);
+  const data = readIsland();
   document.documentElement.classList.add("scripted");
   const table = new CellTable(data);
   const box = document.getElementById("query");
@@ -91,6 +91,7 @@ function start() {
   });
   window.addEventListener("hashchange", () => follow());
   window.addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("main details:not(.help)")) one.open = true; });
+  walkTables();
   follow(true);
 }
 

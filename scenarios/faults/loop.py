@@ -44,6 +44,9 @@ class Loop:
     mixed_precision = False
     """whether it is run on a real model in float16, instead of on the tracer"""
 
+    on_ranks = False
+    """whether it is run on several ranks, instead of on one"""
+
     loader: Any
     optimizer: Any
     schedule: Any

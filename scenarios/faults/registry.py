@@ -23,6 +23,8 @@ class Family(StrEnum):
     CADENCE = "evaluation and saving"
     PRECISION = "mixed precision"
     RESUME = "resume"
+    TOKENS = "packing and token counts"
+    RANKS = "several ranks"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

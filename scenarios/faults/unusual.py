@@ -309,6 +309,13 @@ class RateByHand(Loop):
     def scheduler_step(self) -> None:
         """Nothing to advance."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep: the rate follows from the updates."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
 
 @unusual
 class ChainedSchedule(Loop):

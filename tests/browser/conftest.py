@@ -42,6 +42,17 @@ def verdicts():
 
 
 @pytest.fixture(scope="session")
+def ledgers():
+    return _load("ledgers")
+
+
+@pytest.fixture(scope="session")
+def large(verdicts):
+    """A function that makes a run of so many cells."""
+    return lambda number: _load("large").large_verdict(verdicts, number)
+
+
+@pytest.fixture(scope="session")
 def founding(verdicts):
     return verdicts.founding_verdict()
 
@@ -99,6 +110,12 @@ class Tab:
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)
 
+    def wait(self, condition, *arguments):
+        """Wait until a condition of the page holds; only a page that never gets there takes the time."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 60, 0.05).until(lambda _: self.run(f"return {condition}", *arguments))
+
     def scheme(self, value):
         features = [{"name": "prefers-color-scheme", "value": value}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -140,8 +157,8 @@ class Tab:
     def ids(self):
         """Cell ids of the table's rows, in order."""
         return self.run(
-            "const ids = JSON.parse(document.getElementById('island').textContent).id;"
-            "return [...document.querySelectorAll('#cell-table tbody a[data-row]')].map((a) => ids[a.dataset.row])"
+            "return [...document.querySelectorAll('#cell-table tbody a[data-row]')]"
+            ".map((a) => new URLSearchParams(a.hash.slice(1)).get('cell'))"
         )
 
 

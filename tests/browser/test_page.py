@@ -1,7 +1,12 @@
 """report.html in a browser: opens from a file, asks for nothing, works without script and with the keyboard."""
 
+import base64
+import re
+
 import pytest
 from selenium.webdriver.common.keys import Keys
+
+ACTIVE_ROW = "return document.activeElement.dataset.row"
 
 CONTRAST = """
 const linear = (v) => (v / 255 <= .03928 ? v / 3294.6 : ((v / 255 + .055) / 1.055) ** 2.4);
@@ -45,13 +50,26 @@ def test_opens_from_a_file(tab, reports):
 
 
 def test_the_first_screen_says_what_is_wrong(tab, reports):
-    """Verdict, exit code, counts and the first cluster's expected and got are seen without scrolling."""
+    """What is wrong, in which versions, since when, how to see it again, exit code and counts: without scrolling."""
     tab.open(reports("founding"))
-    for selector in (".stamp", "h1", ".meta", ".facts", ".card .versus .got"):
+    for selector in (".stamp", "h1", ".first .version", ".first .command", ".meta", ".facts"):
         assert (
             tab.run("return document.querySelector(arguments[0]).getBoundingClientRect().bottom", selector)
             <= 900
         )
+    text = tab.one(".first").text
+    for part in (
+        "700 optimizer steps instead of 350 optimizer steps",
+        "every run makes exactly T optimizer steps",
+        "optimizer steps = (E_floor·T) // E = (2·350) // 1 = 700",
+        "E_floor > E: 2/2 fail; elsewhere 0/1",
+        "✗ 2024.10.0",
+        "✗ 2026.10.5",
+        "✓ 2026.10.6",
+        "since 2024.10.0 or earlier (no older version ran), up to 2026.10.5; right from 2026.10.6 on",
+        "stepaudit replay 0004c0ffee5a78dde6c4",
+    ):
+        assert part in text
 
 
 def test_without_script(tab, reports, artefacts):
@@ -64,6 +82,9 @@ def test_without_script(tab, reports, artefacts):
         "700 instead of 350",
         "16 optimizer steps",
         "stepaudit replay 0004c0ffee5a78dde6c4",
+        "(E_floor·T) // E = (2·350) // 1 = 700",
+        "E_floor > E: 2/2 fail; elsewhere 0/1",
+        "right from 2026.10.6 on",
     ):
         assert part in body
     assert "Below are the worst 22 of 22 cells; cells.csv has all." in body
@@ -85,11 +106,17 @@ def test_colour_schemes(tab, reports, artefacts, scheme):
     assert ("rgb(231, 234, 238)" in fills) == (scheme == "dark")
     tab.open(reports("founding"))
     tab.driver.save_screenshot(str(artefacts / f"overview-{scheme}.png"))
+    tab.run("document.querySelector('.cluster').scrollIntoView()")
+    tab.driver.save_screenshot(str(artefacts / f"cluster-{scheme}.png"))
+    tab.run("document.querySelector('#matrix').scrollIntoView()")
+    tab.driver.save_screenshot(str(artefacts / f"matrix-{scheme}.png"))
     tab.run("document.querySelector('#cells').scrollIntoView()")
     tab.driver.save_screenshot(str(artefacts / f"cells-{scheme}.png"))
     tab.open(reports("founding"), "#cell=0003c0ffee5adaa66d13")
     assert tab.run(CONTRAST) == []
     tab.driver.save_screenshot(str(artefacts / f"cell-{scheme}.png"))
+    tab.run("document.querySelector('.lanes').scrollIntoView()")
+    tab.driver.save_screenshot(str(artefacts / f"cell-events-{scheme}.png"))
 
 
 @pytest.mark.parametrize("width", [360, 768, 1920])
@@ -118,9 +145,9 @@ def test_keyboard_only(tab, reports):
     press("/")
     assert tab.driver.switch_to.active_element.get_attribute("id") == "query"
     press("subject:hf", Keys.ARROW_DOWN)
-    first = tab.driver.switch_to.active_element.get_attribute("data-row")
+    first = tab.run(ACTIVE_ROW)
     press(Keys.ARROW_DOWN)
-    second = tab.driver.switch_to.active_element.get_attribute("data-row")
+    second = tab.run(ACTIVE_ROW)
     assert [first, second] == [str(row) for row in tab.rows()[:2]]
     press(Keys.ENTER)
     assert tab.one("dialog").is_displayed()
@@ -129,7 +156,7 @@ def test_keyboard_only(tab, reports):
     press(Keys.ESCAPE)
     assert not tab.one("dialog").is_displayed()
     assert tab.run("return location.hash") == "#q=subject%3Ahf"
-    assert tab.driver.switch_to.active_element.get_attribute("data-row") is not None
+    tab.wait("document.activeElement.dataset.row !== undefined")
 
 
 def test_copy_button(tab, reports):
@@ -158,12 +185,26 @@ def test_hostile_text(tab, reports):
     assert all(url.startswith(("file:", "data:", "about:")) for url in tab.fetched())
 
 
-def test_prints(tab, reports):
-    """The print has the verdict and the evidence, in dark mode too on white."""
-    tab.scheme("dark")
+def test_prints(tab, reports, artefacts):
+    """The print is A4 pages with the verdict and the evidence, on white in dark mode too; controls stay away."""
     tab.open(reports("founding"))
-    result = tab.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
-    assert len(result["data"]) > 50_000
+    settings = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
+    result = tab.driver.execute_cdp_cmd("Page.printToPDF", settings)
+    pdf = base64.b64decode(result["data"])
+    (artefacts / "print.pdf").write_bytes(pdf)
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 40
+    tab.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
+    try:
+        assert tab.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not [item for item in tab.all(".bar, .search, .copy, .keys") if item.is_displayed()]
+        assert tab.one(".first").is_displayed()
+        assert tab.run(CONTRAST) == []
+        tab.driver.save_screenshot(str(artefacts / "print.png"))
+    finally:
+        tab.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_passed_page(tab, reports, artefacts):

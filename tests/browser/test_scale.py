@@ -1,6 +1,8 @@
 """Twenty thousand cells: the page stays below 5 MB, paints and filters quickly, and scrolls through all of them."""
 
 import pytest
+from stepaudit.reports.details import details_of
+from stepaudit.reports.exhibits import exhibits_of
 from stepaudit.reports.html import page_text
 
 CELLS = 20_000
@@ -23,9 +25,12 @@ return times;
 
 
 @pytest.fixture(scope="module")
-def folder(verdicts, tmp_path_factory):
+def folder(large, ledgers, tmp_path_factory):
     out = tmp_path_factory.mktemp("large")
-    (out / "report.html").write_text(page_text(verdicts.large_verdict(CELLS)), encoding="utf-8")
+    verdict = large(CELLS)
+    lookup = ledgers.lookup_for(verdict)
+    page = page_text(verdict, exhibits=exhibits_of(verdict, lookup), details=details_of(verdict, lookup))
+    (out / "report.html").write_text(page, encoding="utf-8")
     return out
 
 

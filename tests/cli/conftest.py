@@ -53,12 +53,14 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}
+        """set in the environment besides"""
 
     def __call__(self, *arguments, timeout=240, stdout=subprocess.PIPE, **options) -> Done:
         done = subprocess.run(
             [STEPAUDIT, *map(str, arguments)],
             cwd=self.folder,
-            env=environment(),
+            env=environment() | self.variables,
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

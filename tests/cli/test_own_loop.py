@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 LINES = {
@@ -127,3 +129,26 @@ def test_a_file_is_named_from_anywhere(stepaudit, my_trainer, quick, tmp_path):
     done = stepaudit("run", *subjects, "--axis", "rows=3", "--no-reference", *quick)
     assert done.code == 0, done.out + done.err
     assert stepaudit.verdict()["counts"]["conforms"] == 2
+
+
+def test_a_loop_that_resumes_is_interrupted_and_judged(stepaudit_in, my_trainer, quick):
+    """Where it looks for its checkpoint, rule `resume` compares; where it does not, the cell is unsupported."""
+    shell = stepaudit_in("resume")
+    source = (Path(__file__).parent / "resumable_loop.py").read_text()
+    shell.write("resumable.py", source)
+    fault = 'state["done"], state["log"]'
+    assert source.count(fault) == 1
+    shell.write("begins_anew.py", source.replace(fault, '0, state["log"]'))
+    shell.write("never_looks.py", my_trainer)
+    names = ("resumable", "begins_anew", "never_looks")
+    subjects = [word for name in names for word in ("--subject", f"{name}.py:train")]
+    axes = ["--axis", "rows=13", "--axis", "grad_accum=2", "--axis", "epochs=2", "--axis", "resume_at=2,6"]
+    done = shell("run", *axes, *subjects, "--no-reference", "--timeout", "60", *quick)
+    assert done.code == 1, done.out + done.err
+    verdict = shell.verdict()
+    assert {cell["verdict"] for cell in _cells(verdict, "resumable")} == {"conforms"}
+    assert {cell["verdict"] for cell in _cells(verdict, "never_looks")} == {"unsupported"}
+    assert "the loop never reads args.resume_from_checkpoint" in " ".join(done.out.split())
+    wrong = [cell for cell in _cells(verdict, "begins_anew") if cell["verdict"] == "deviates"]
+    assert wrong
+    assert all("resume" in {deviation["rule"] for deviation in cell["deviations"]} for cell in wrong)

@@ -73,7 +73,7 @@ def test_a_right_trainer_passes_and_a_wrong_one_fails_with_the_text_of_the_comma
     assert code == 1
     assert "PASSED test_trainers.py::test_right[rows=9,B=2,A=2,max_steps=7]" in text
     assert "FAILED test_trainers.py::test_wrong[rows=9,B=2,A=2,max_steps=7]" in text
-    assert "rule weight (new)" in text
+    assert "new  weight × test_trainers:forgets_to_divide" in text
     assert "1 / N = 1 / " in text
     assert "Reproduce with: stepaudit run --subject" in text
     verdict = json.loads((tmp_path / "out" / "verdict.json").read_text())

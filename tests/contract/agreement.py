@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from fractions import Fraction
 
@@ -60,14 +61,23 @@ def assert_weights(books: CellBooks) -> None:
     reduction = books.contract.reduction[books.scenario.loss_protocol]
     for update in books.observed.done:
         due: dict[int, Fraction] = {}
+        ranks = books.scenario.ranks
+        own_tokens = Counter()
         for micro_batch in update.window:
-            own = sum(micro_batch.label_tokens)
+            own_tokens.update(
+                {rank: sum(share.label_tokens) for rank, share in enumerate(micro_batch.shares)}
+            )
+        for rank, share in (
+            place for micro_batch in update.window for place in enumerate(micro_batch.shares)
+        ):
+            own = sum(share.label_tokens)
             divisor = {
                 Reduction.TOKEN_MEAN: update.label_tokens,
-                Reduction.MEAN_OF_MEANS: own * len(update.window),
-                Reduction.MEAN_OVER_ACCUM: own * books.scenario.grad_accum,
+                Reduction.TOKEN_MEAN_OF_RANKS: ranks * own_tokens[rank],
+                Reduction.MEAN_OF_MEANS: own * len(update.window) * ranks,
+                Reduction.MEAN_OVER_ACCUM: own * books.scenario.grad_accum * ranks,
             }[reduction]
-            for row in micro_batch.rows:
+            for row in share.rows:
                 due[row] = due.get(row, Fraction(0)) + Fraction(1, divisor)
         factor = 1.0
         if update.clip is not None:

@@ -10,6 +10,7 @@ from ..books import CellBooks, Findings
 from .cadence import judge_eval, judge_log, judge_save, judge_tokens
 from .counts import judge_claim, judge_plan, judge_target
 from .numeric import judge_curve, judge_params
+from .ranks import judge_ranks
 from .resume import judge_resume
 from .schedule import judge_epoch, judge_schedule
 from .skip import judge_skip
@@ -72,6 +73,13 @@ _ALL = (
         statement="Each row is trained on once an epoch.",
         formula="rows of an epoch = {0, …, rows-1}, each once; M·B of them with drop_last",
         judge=judge_coverage,
+    ),
+    Rule(
+        rule_id="ranks",
+        statement="The rows are dealt out over the ranks, and all ranks make the same updates.",
+        formula="rows of an epoch = union over ranks, each once but for M·B·R - rows padding reads in the last round; "
+        "optimizer steps, windows, gradient, lr, θ of rank r = those of rank 0",
+        judge=judge_ranks,
     ),
     Rule(
         rule_id="weight",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Sequence
 
-from ....scenarios import LossProtocol
+from ....scenarios import LossProtocol, ModelKind
 from ...ledger import LogEntry, Update
 from ..books import CellBooks, Finding, Findings, NotJudged
 from ..contracts import LoggedLoss
-from .weights import clip_factor, unclipped_weights
+from .weights import PROJECTED, clip_factor, unclipped_weights
 
 __all__ = ["judge_eval", "judge_log", "judge_save", "judge_tokens"]
 
@@ -126,10 +127,13 @@ def _cadence_finding(what: str, promise: str, at: Sequence[int | None], due: Seq
 
 def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding | None:
     allowed: list[float] = []
-    for fed in (
-        [_weighted_loss(books, update) for update in since],
-        [_scaled_loss(update) for update in since],
-    ):
+    fed_by = [[_weighted_loss(books, update) for update in since]]
+    if not books.ranks:
+        fed_by.append([_scaled_loss(update) for update in since])
+    elif books.contract.logged_loss is LoggedLoss.MEAN_OR_LAST:  # the rank that logs may log its own part
+        own = books.ranks[0].account.done[since[0].index - 1 : since[-1].index]
+        fed_by.append([_scaled_loss(update) for update in own])
+    for fed in fed_by:
         known = [value for value in fed if value is not None]
         if not known or len(known) < len(fed):
             continue
@@ -162,16 +166,20 @@ def _near(got: float, want: float, slack: float = 0.0) -> bool:
 def _weighted_loss(books: CellBooks, update: Update) -> float | None:
     """The loss whose gradient the update used, by the books: every token loss with its weight.
 
-    However the loop came to it: it may scale gradients instead of losses.
+    However the loop came to it: it may scale gradients instead of losses. Over ranks it is the loss of all of them.
     """
     weights = unclipped_weights(books, update)
-    if weights is None:
-        return None
+    by_projection = books.scenario.model is not ModelKind.TRACER
+    if weights is None or (by_projection and PROJECTED[books.scenario.precision] > FLOAT32):
+        return None  # under autocast a weight by projection is not right enough to say a loss
     total = 0.0
-    for item in update.window:
+    times = Counter(update.rows)
+    for item in (share for micro_batch in update.window for share in micro_batch.shares):
         own = sum(item.label_tokens)
         of_rows = {
-            weights.get(row, 0.0) for row, tokens in zip(item.rows, item.label_tokens, strict=True) if tokens
+            weights.get(row, 0.0) / times[row]
+            for row, tokens in zip(item.rows, item.label_tokens, strict=True)
+            if tokens
         }
         if item.loss is None or not own or not max(of_rows) - min(of_rows) <= FLOAT32 * max(of_rows):
             return None  # rows of one micro-batch that weigh differently: its loss alone does not say the sum

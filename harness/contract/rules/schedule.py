@@ -43,10 +43,20 @@ def judge_schedule(books: CellBooks) -> Findings:
             ]
     if observed.scheduler_steps == 0:
         return []  # the rates are right; a loop may set them by hand
+    parted = [_count_parting(books, each) for each in sorted({1, scenario.ranks})]
+    return [] if [] in parted else parted[0]
+
+
+def _count_parting(books: CellBooks, each: int) -> list[Finding]:
+    """Return where the advances part from `each` an update: with the right rates one, or one for every rank."""
+    observed = books.observed
     for update in observed.done:
-        if update.schedule_position != update.index - 1:
+        if update.schedule_position != (update.index - 1) * each:
             return [_count_finding(books, update)]
-    if observed.scheduler_steps not in (observed.optimizer_steps, observed.optimizer_steps - 1):
+    if observed.scheduler_steps not in (
+        observed.optimizer_steps * each,
+        (observed.optimizer_steps - 1) * each,
+    ):
         return [
             _count_finding(books, None)
         ]  # the advance after the last update has no effect: it may be left out

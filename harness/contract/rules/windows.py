@@ -9,6 +9,7 @@ from ...ledger import MicroBatch, Update
 from ..books import CellBooks, Finding, Findings
 from ..contracts import Windows
 from ..formulas import micro_batches_formula
+from ..padding import padding_reads
 
 __all__ = ["judge_coverage", "judge_remainder", "judge_window"]
 
@@ -81,16 +82,18 @@ def judge_coverage(books: CellBooks) -> Findings:
         terms.T % terms.U == 0 or books.contract.windows is not Windows.PER_EPOCH
     )
     for epoch, micro_batches in sorted(passes.items()):
-        counts = Counter(row for item in micro_batches for row in item.rows)
+        counts = Counter(row for item in micro_batches for row in item.rows) - padding_reads(
+            books, micro_batches
+        )
         row, times = max(counts.items(), key=lambda item: item[1], default=(0, 0))
         if times > 1:
             again = [item for item in micro_batches if row in item.rows][1:] or micro_batches
             return [_row_finding(books, epoch, f"row {row} {times} times", again[0], f"row {row} again")]
         complete = epoch < last or (whole_run and epoch == terms.E - 1)
-        due = terms.M * terms.B if scenario.drop_last else terms.rows
+        due = _rows_due(books)
         wrong = len(counts) > due or (complete and len(counts) < due)
         if wrong and books.contract.windows is Windows.PER_EPOCH:
-            missing = next((row for row in range(terms.rows) if row not in counts), None)
+            missing = next((row for row in range(scenario.rows) if row not in counts), None)
             what = f"{len(counts)} rows" + (f", row {missing} missing," if len(counts) < due else "")
             return [_row_finding(books, epoch, what, micro_batches[-1], "the last micro-batch of the epoch")]
     return []
@@ -155,16 +158,25 @@ def _straddle_finding(books: CellBooks, update: Update) -> Finding:
 
 
 def _row_finding(books: CellBooks, epoch: int, got: str, micro_batch: MicroBatch, text: str) -> Finding:
-    terms = books.expected.terms
-    due = f"{terms.M * terms.B} of {terms.rows} rows" if books.scenario.drop_last else f"{terms.rows} rows"
+    rows = books.scenario.rows
+    due = f"{_rows_due(books)} of {rows} rows" if books.scenario.drop_last else f"{rows} rows"
     return Finding(
         expected=f"{due}, each once an epoch",
         got=f"{got} in epoch {epoch + 1}",
-        formula=f"rows of an epoch = {'M·B' if books.scenario.drop_last else 'rows'} = {due.split(maxsplit=1)[0]}, "
+        formula=f"rows of an epoch = {'M·B·R' if books.scenario.drop_last else 'rows'} = {due.split(maxsplit=1)[0]}, "
         "each once",
         event=micro_batch.event,
         update=None,
         text=f"{text}: micro-batch {micro_batch.index} (rows {_few(micro_batch.rows)})",
+    )
+
+
+def _rows_due(books: CellBooks) -> int:
+    terms = books.expected.terms
+    return (
+        terms.M * terms.B * terms.R * books.contract.rows_per_sequence
+        if books.scenario.drop_last
+        else books.scenario.rows
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stepaudit.harness.contract import CONTRACTS, Contract, Windows, contract_named, expect, terms_of
+from stepaudit.harness.contract import CONTRACTS, Contract, Horizon, Windows, contract_named, expect, terms_of
 from stepaudit.harness.contract.vectorised import Columns, predict_columns
 from stepaudit.scenarios import Scenario, ScenarioError
 
@@ -44,9 +44,10 @@ def columns_of(scenarios) -> Columns:
 def simulated_ends(scenario: Scenario, contract: Contract) -> list[int]:
     """Walk through the micro-batches as the loop does, without any closed form: count until a window closes."""
     micro_batches = 0
-    reads = list(range(scenario.rows))
+    packed = contract.rows_per_sequence
+    reads = [range(start, min(start + packed, scenario.rows)) for start in range(0, scenario.rows, packed)]
     step = scenario.per_device_batch_size * scenario.ranks
-    epoch_of = [reads[start : start + step] for start in range(0, scenario.rows, step)]
+    epoch_of = [reads[start : start + step] for start in range(0, len(reads), step)]
     if scenario.drop_last and epoch_of and len(epoch_of[-1]) < step:
         epoch_of.pop()
     if not epoch_of:
@@ -57,6 +58,8 @@ def simulated_ends(scenario: Scenario, contract: Contract) -> list[int]:
     epochs = 0
     while len(ends) < T and epochs < 10_000:
         if contract.windows is Windows.ACROSS_EPOCHS and epochs == terms_of(scenario, contract).E:
+            break
+        if contract.horizon is Horizon.WHICHEVER_FIRST and epochs >= scenario.epochs:
             break
         for number, _ in enumerate(epoch_of, start=1):
             micro_batches += 1
@@ -176,13 +179,22 @@ def test_columns_agree_with_exact_arithmetic_over_a_grid_of_millions(contract):
         ),
         contract,
     )
+    rows = (rows + contract.rows_per_sequence - 1) // contract.rows_per_sequence
     M = np.where(drop, rows // (batch * ranks), (rows + batch * ranks - 1) // (batch * ranks))
     assert np.array_equal(predicted.M, M)
     U = np.maximum(M // accum, 1) if contract.floor_updates else np.maximum(M // accum + (M % accum > 0), 1)
     assert np.array_equal(predicted.U, U)
     some = M > 0
     limited = some & (limit > 0)
-    assert np.array_equal(predicted.T[limited], limit[limited])
+    if contract.horizon is Horizon.MAX_STEPS:
+        assert np.array_equal(predicted.T[limited], limit[limited])
+    else:
+        assert (predicted.T[limited] <= limit[limited]).all()
+        ended = limited & (limit > predicted.T)
+        assert (
+            (predicted.T[ended] >= (epochs * U)[ended]) & (predicted.T[ended] - 1 < (epochs * U)[ended])
+        ).all()
+        assert (predicted.T[limited & ~ended] - 1 < (epochs * U)[limited & ~ended]).all()
     assert not predicted.T[~some].any()
     assert not predicted.micro_batches[~some].any()
     free = some & (limit == 0)

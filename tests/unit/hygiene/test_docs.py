@@ -50,8 +50,9 @@ def test_every_command_shown_exists_with_its_options(root):
         assert words[1] in known, line
         if words[1] == "predict":
             continue  # its options are the scenario's fields
+        command = words[1:3] if words[1] == "baseline" else words[1:2]  # whose options are its commands'
         for option in (word for word in words if word.startswith("--") and word != "--help"):
-            assert option in _help([words[1]]), line
+            assert option in _help(command), line
 
 
 def test_the_predictions_shown_are_those_printed(root, capsys):
@@ -93,6 +94,16 @@ def test_names_that_come_with_it_are_named(root, kind):
     )
     assert names
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_capability_table_is_the_real_one(root):
+    """docs/capabilities.md is what `stepaudit doctor subjects` prints, to the letter."""
+    from stepaudit.harness.cli.capability_table import capability_markdown, capability_rows
+
+    _, _, shown = (root / "docs" / "capabilities.md").read_text().partition("\n\n| |")
+    assert f"| |{shown}" == capability_markdown(capability_rows()), (
+        "write it again: stepaudit doctor subjects, below the head of docs/capabilities.md"
+    )
 
 
 def test_links_lead_somewhere(root):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from running_cells import books_of, broken, run_cell
 from stepaudit.harness.contract import RULES
-from stepaudit.harness.ledger import Interrupted, record_from_json, record_to_json
+from stepaudit.harness.ledger import Forward, Interrupted, OptimizerStep, record_from_json, record_to_json
 from stepaudit.harness.subjects.loop_parts import Journal
 
 PLACES = {
@@ -28,6 +28,22 @@ def test_a_resumed_run_makes_the_updates_of_the_uninterrupted_one(subject, place
     assert sum(isinstance(event, Interrupted) for event in record.events) == 1
     assert not broken(books_of(record))
     assert record_from_json(record_to_json(record)) == record
+
+
+@pytest.mark.parametrize(("accumulation", "lost"), [(2, 1), (1, 0)])
+@pytest.mark.parametrize("subject", ["hf", "plain"])
+def test_the_interruption_comes_inside_a_window(subject, accumulation, lost):
+    """A window of several micro-batches is open, and what was computed of it is lost: it is computed again."""
+    record = run_cell(
+        subject, model="tracer", tier="trace", rows=8, grad_accum=accumulation, max_steps=3, resume_at=1
+    )
+    events = [event for event in record.events if isinstance(event, Forward | OptimizerStep | Interrupted)]
+    kinds = [type(event) for event in events]
+    at = kinds.index(Interrupted)
+    assert kinds[:at] == [Forward] * accumulation + [OptimizerStep] + [Forward] * lost
+    if lost:
+        assert events[at - 1].rows == events[at + 1].rows
+    assert not broken(books_of(record))
 
 
 @pytest.mark.parametrize("model", ["tiny-llama", "tiny-llama-lora"])

@@ -30,6 +30,12 @@ def ledgers():
 
 
 @pytest.fixture(scope="session")
+def large(verdicts):
+    """A function that makes a run of so many cells."""
+    return lambda number: load("large").large_verdict(verdicts, number)
+
+
+@pytest.fixture(scope="session")
 def founding(verdicts):
     return verdicts.founding_verdict()
 

@@ -35,7 +35,9 @@ def record_of(
     events: list[Event] = [EpochBegan(epoch=0)]
     rows = list(range(scenario.rows))
     done = 0
+    weighs = any(found.rule == "weight" for found in item.deviations)
     for update in range(steps):
+        weights: dict[int, float] = {}
         rate = scenario.learning_rate * max(0.0, 1 - update / planned)
         for _ in range(scenario.grad_accum):
             first = done * scenario.per_device_batch_size % scenario.rows
@@ -43,6 +45,9 @@ def record_of(
             loss = 2.2 * math.exp(-min(update, planned) / planned * 1.6) + 0.5 + draw.gauss(0, 0.05)
             if broken_losses and update % 5 == 4:
                 loss = math.nan
+            for row in batch if weighs else ():
+                due = 1 / (3 * scenario.grad_accum * scenario.per_device_batch_size)
+                weights[row] = due * (2 if row == 7 else 1)
             events.append(Fetched(rows=batch, epoch=0))
             events.append(
                 Forward(
@@ -57,7 +62,9 @@ def record_of(
             )
             events.append(Backward(micro_batch=done, scale=1.0))
             done += 1
-        events.append(OptimizerStep(learning_rates=(rate,), grad_norm=0.3, weights=None, suppressed=False))
+        events.append(
+            OptimizerStep(learning_rates=(rate,), grad_norm=0.3, weights=weights or None, suppressed=False)
+        )
         events.append(SchedulerStep(learning_rates=(rate,)))
         events.append(GradsZeroed())
         events.append(

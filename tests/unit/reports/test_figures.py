@@ -117,9 +117,9 @@ def test_losses_that_are_not_finite(founding, ledgers):
     assert "3 of its losses are missing, NaN or infinite" in texts(loss_figure(found[0]))
 
 
-def test_ledgers_are_read_for_examples_only(verdicts):
+def test_ledgers_are_read_for_examples_only(large):
     """However many cells there are, a dozen clusters' ledgers are opened, two a cluster."""
-    verdict = verdicts.large_verdict(2000)
+    verdict = large(2000)
     asked = []
     exhibits_of(verdict, asked.append)
     assert 0 < len(asked) <= 24

@@ -4,6 +4,8 @@ import re
 from xml.etree import ElementTree as ET
 
 import pytest
+from lxml import etree
+from stepaudit.harness.judging.verdict import GateTerms, MissedFloor
 from stepaudit.reports.junit import junit_text
 
 SUITE_ATTRIBUTES = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"}
@@ -68,3 +70,51 @@ def test_a_deviation_that_no_rule_explains_fails(founding, verdicts):
     """A cell that deviates without naming a rule is a fault of the judge, and no skip."""
     cell = founding.cells[3].model_copy(update={"deviations": []})
     assert parsed(verdicts.verdict_of([cell], stale=[])).find("testsuite/testcase/failure") is not None
+
+
+@pytest.fixture(scope="module")
+def jenkins(root):
+    """Jenkins' schema."""
+    return etree.XMLSchema(etree.parse(root / "tests" / "data" / "jenkins-junit.xsd"))
+
+
+@pytest.mark.parametrize("which", ["founding_verdict", "hostile_verdict", "passed_verdict", "gate_missed"])
+def test_valid_against_the_schema_of_jenkins(verdicts, jenkins, which):
+    """Every element, attribute and time, whatever a trainer's text is like."""
+    if which == "gate_missed":
+        missed = MissedFloor(term="min_cells", limit=9, got=1, text="min_cells = 9: judged 1")
+        gate = GateTerms(source="pyproject.toml", min_cells=9, informational=[], missed=[missed])
+        verdict = verdicts.founding_verdict().model_copy(update={"gate": gate})
+    else:
+        verdict = getattr(verdicts, which)()
+    jenkins.assertValid(etree.fromstring(junit_text(verdict).encode()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<testcase ", '<testcase colour="red" '),
+        ("<failure ", "<failed "),
+        (' errors="', ' erors="'),
+        ('time="', 'time="1:'),
+    ],
+)  # fmt: skip
+def test_the_schema_sees_what_is_wrong(founding, jenkins, old, new):
+    """A schema that takes everything proves nothing."""
+    text = (
+        junit_text(founding)
+        .replace(old, new)
+        .replace("</failure>", "</failed>" if "failed" in new else "</failure>")
+    )
+    assert not jenkins.validate(etree.fromstring(text.encode()))
+
+
+def test_a_missed_floor_is_a_failure(founding):
+    """CI servers that read nothing but this file see the gate fail."""
+    missed = MissedFloor(term="min_cells", limit=9, got=1, text="min_cells = 9: judged 1")
+    gate = GateTerms(source="pyproject.toml", min_cells=9, informational=[], missed=[missed])
+    found = parsed(founding.model_copy(update={"gate": gate})).find("testsuite[@name='gate']/testcase")
+    assert (found.get("name"), found.find("failure").get("message")) == (
+        "min_cells",
+        "min_cells = 9: judged 1",
+    )

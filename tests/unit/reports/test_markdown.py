@@ -32,9 +32,9 @@ def test_evidence(founding):
     assert re.search(r"Reproduce with:\n\n```text\nstepaudit replay \w+\n```", text)
 
 
-def test_many_cells_fit(verdicts):
+def test_many_cells_fit(large):
     """The page stays below 200 KiB and says what was cut."""
-    text = summary_text(verdicts.large_verdict(12_000))
+    text = summary_text(large(12_000))
     assert len(text.encode()) <= MOST_BYTES
     assert "Cut to keep this page below 200 KiB" in text
     assert "## Environment" in text

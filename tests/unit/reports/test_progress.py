@@ -72,7 +72,21 @@ def test_a_slow_sweep_says_at_most_nine_lines_more():
     """A CI log gets a line for each tenth, with what is left."""
     text = shown([started(1000), *[finished() for _ in range(1000)], ended()], seconds_an_event=1.0)
     assert len(text.splitlines()) == 11
-    assert "500/1,000 cells, about 8 min 20 s left" in text
+    assert "500/1,000 cells, about 8 min 21 s left" in text
+
+
+def test_what_is_left_does_not_count_the_start_of_the_workers():
+    """A minute of imports before the first cell does not make every cell a minute long."""
+    file = io.StringIO()
+    now = [0.0]
+    progress = SweepProgress(Console(file=file, width=100), clock=lambda: now[0])
+    progress.start()
+    progress.handle(started(100))
+    now[0] = 60.0
+    for _ in range(11):
+        progress.handle(finished())
+        now[0] += 2.0
+    assert "10/100 cells, about 3 min 00 s left" in file.getvalue()
 
 
 def test_trouble_is_said_ten_times():

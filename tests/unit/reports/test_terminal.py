@@ -65,7 +65,7 @@ def test_hostile_text(hostile):
         assert "\x1b" not in text
         assert "\x00" not in text
         assert "[bold]rich[/bold]" in text
-        assert len(text) < 200_000
+        assert len(text) < 250_000  # a dozen clusters with every field at its limit
 
 
 def test_escapes_are_only_our_own_colours(hostile):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from stepaudit.harness.judging.verdict import (
+    BookLine,
     Books,
     CellOutcome,
     CellVerdict,
     Cluster,
     Counts,
     Deviation,
+    Diagnosis,
     Divergence,
     Environment,
     Example,
+    ExpiringEntry,
     Figures,
+    GateTerms,
+    InferredFormula,
+    MissedFloor,
     RuleSummary,
     StaleEntry,
     Standing,
@@ -157,6 +162,34 @@ def overrun(subject: str, scenario: Scenario, number: int, steps: int, event: in
     )
 
 
+def diagnosis(**changes: Any) -> Diagnosis:
+    """Return the diagnosis of the founding case's overrun, with changes."""
+    given: dict[str, Any] = {
+        "interaction": "E_floor > E: 2/2 fail; elsewhere 0/1",
+        "separates": True,
+        "terms": ["E_floor = ceil(T_floor / U_floor)"],
+        "formula": InferredFormula(
+            figure="optimizer steps",
+            formula="(E_floor·T) // E",
+            numbers="(2·350) // 1 = 700",
+            label="rows=5590 B=4 A=4 max_steps=350",
+            where=["E_floor = ceil(T_floor / U_floor) = 2"],
+            contract="T = max_steps = 350",
+            right=3,
+            of=3,
+            rivals=["ceil(E_floor·T / E)"],
+        ),
+        "books": [
+            BookLine(key="update 8", due="2 micro-batches", seen="2 micro-batches", differs=False),
+            BookLine(key="update 9", due="–", seen="4 micro-batches", differs=True),
+        ],
+        "before": 7,
+        "after": 7,
+        "note": "",
+    }
+    return Diagnosis(**{**given, **changes})
+
+
 def clusters_of(cells: list[CellVerdict], known: dict[str, str]) -> list[Cluster]:
     """Return the clusters of the cells' deviations, as the judge makes them."""
     groups: dict[tuple[str, str, Standing, str | None], list[tuple[CellVerdict, Deviation]]] = {}
@@ -188,6 +221,7 @@ def clusters_of(cells: list[CellVerdict], known: dict[str, str]) -> list[Cluster
                 formula=found.formula,
                 first_divergence=found.first_divergence,
                 reproduce=found.reproduce,
+                diagnosis=diagnosis() if rule == "target" else None,
                 largest=None
                 if largest is smallest
                 else Example(cell_id=largest.id, label=largest.label, expected=its.expected, got=its.got),
@@ -410,6 +444,19 @@ def passed_verdict() -> Verdict:
     )
 
 
+def hostile_diagnosis(text: str) -> Diagnosis:
+    """Return a diagnosis in which every text is hostile."""
+    formula = {"figure": text, "formula": text, "numbers": text, "label": text, "contract": text}
+    return diagnosis(
+        interaction=text,
+        separates=False,
+        terms=[text],
+        formula=InferredFormula(**formula, where=[text], right=1, of=2, rivals=[text]),
+        books=[BookLine(key=text, due=text, seen=text, differs=True)],
+        note=text,
+    )
+
+
 def hostile_verdict() -> Verdict:
     """Return a verdict in which every text that comes from outside is hostile, each text in every place."""
     cells = []
@@ -466,7 +513,18 @@ def hostile_verdict() -> Verdict:
     base = verdict_of(cells)
     large = Example(cell_id=everything, label=everything, expected=everything, got=everything)
     clusters = [
-        one.model_copy(update={"statement": text, "reason": text, "upstream": text, "largest": large})
+        one.model_copy(
+            update={
+                "statement": text,
+                "reason": text,
+                "upstream": text,
+                "largest": large,
+                "owner": text,
+                "expires": text,
+                "id": text,
+                "diagnosis": hostile_diagnosis(text),
+            }
+        )
         for one, text in zip(base.clusters, HOSTILE, strict=True)
     ]
     return base.model_copy(
@@ -476,6 +534,16 @@ def hostile_verdict() -> Verdict:
             "suite": everything,
             "clusters": clusters,
             "contracts": {text: text for text in HOSTILE},
+            "baseline": HOSTILE,
+            "gate": GateTerms(
+                source=everything,
+                informational=HOSTILE,
+                missed=[MissedFloor(term=text, limit=1, got=0, text=text) for text in HOSTILE],
+            ),
+            "expiring": [
+                ExpiringEntry(known_id=text, expires=text, days=1, owner=text, upstream=text, text=text)
+                for text in HOSTILE
+            ],
             "environment": Environment(
                 stepaudit=everything,
                 python=everything,
@@ -492,38 +560,3 @@ def hostile_verdict() -> Verdict:
             ],
         }
     )
-
-
-def large_verdict(number: int) -> Verdict:
-    """Return a run of `number` cells of which about one in ten deviates, on scenarios that all differ."""
-    draw = random.Random(7)
-    subjects = ["hf", "plain", "accelerate", "trl@1.16"]
-    cells = []
-    for index in range(number):
-        point = Scenario(
-            rows=draw.randint(1, 2000),
-            per_device_batch_size=draw.choice([1, 2, 4, 8]),
-            grad_accum=draw.choice([1, 2, 3, 4, 8]),
-            max_steps=draw.randint(1, 400),
-            drop_last=draw.random() < 0.5,
-            seed=draw.randint(0, 9),
-            lr_schedule=draw.choice(["linear", "cosine", "constant"]),
-            warmup_steps=draw.choice([0, 3]),
-        )
-        subject = subjects[index % 4]
-        if index % 10 == 3:
-            cells.append(overrun(subject, point, index, 2 * (point.max_steps or 1), 40))
-        elif index % 97 == 5:
-            cells.append(
-                cell(
-                    subject,
-                    point,
-                    index,
-                    verdict=CellOutcome.ERROR,
-                    account=None,
-                    error=Trouble(kind="exception", message=f"boom {index}", traceback="line\n" * 400),
-                )
-            )
-        else:
-            cells.append(cell(subject, point, index))
-    return verdict_of(cells, sentence=f"Three subjects overrun max_steps in {number // 10:,} cells.")

@@ -18,7 +18,7 @@ from stepaudit.harness.running.request import CellRequest
 
 def execute(request, scratch):
     """Run the function that the subject's name says; `name:argument` hands it an argument."""
-    name, _, argument = request.subject.partition(":")
+    name, _, argument = request.subject.partition("[")[0].partition(":")
     trail = os.environ.get("FAKE_TRAIL")
     if trail:
         with Path(trail).open("a") as handle:

@@ -97,6 +97,9 @@ def test_the_wrong_value_is_part_of_what_is_known(write):
     assert not formula.agrees("16", {"max_steps": 8, "T": 8, "U": 7})
     with pytest.raises(ScenarioError, match="needs U"):
         formula.agrees(16, {"max_steps": 8, "T": 8})
+    (ratio,) = load_known(write(ENTRY | {"got_formula": '"1 / R"'}))
+    assert ratio.agrees(round(1 / 3, 9), {"R": 3})  # as rule `weight` reports it
+    assert not ratio.agrees(0.3333333, {"R": 3})
     (anything,) = load_known(write(ENTRY))
     assert anything.agrees("whatever", {})
 

@@ -71,8 +71,8 @@ def test_an_unknown_suite_is_named(name):
 
 
 def test_the_names_are_those_of_the_files():
-    """The six committed suites."""
-    assert suite_names() == ("boundary", "default", "founding", "numeric", "precision", "smoke")
+    """The committed suites, by their files."""
+    assert suite_names() == ("boundary", "default", "founding", "numeric", "precision", "ranks", "smoke")
 
 
 @pytest.mark.parametrize(
@@ -196,3 +196,41 @@ def test_a_file_that_cannot_be_read(tmp_path):
     broken.write_bytes(b"title = '\xff'")
     with pytest.raises(ScenarioError, match="is not UTF-8 at byte 9"):
         load_suite(broken)
+
+
+ENVIRONMENT = '[[environment]]\nsubject = "hf"\nwith = ["transformers==4.45.2"]\n'
+
+
+def test_an_environment_lays_releases_over_a_subject(tmp_path):
+    """Each table makes one subject of its own, in its place among the others; Python is a release like any other."""
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'schema = 1\ntitle = "t"\nsubjects = ["hf", "plain"]\nscenario = [{ rows = 3 }]\n'
+        + ENVIRONMENT
+        + ENVIRONMENT.replace("4.45.2", "4.46.3")
+        + 'python = "3.11"\n'
+    )
+    assert load_suite(str(file)).subjects == (
+        "hf[transformers==4.45.2]",
+        "hf[transformers==4.46.3,python==3.11]",
+        "plain",
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (ENVIRONMENT.replace('"hf"', '"hff"'), "subject 'hff' is not among the suite's; did you mean 'hf'?"),
+        (ENVIRONMENT + "pyhton = '3.11'\n", "unknown key 'pyhton' = '3.11'; did you mean 'python'?"),
+        (ENVIRONMENT + "python = '3'\n", "python"),
+        ('[[environment]]\nsubject = "hf"\n', "key 'with' is missing"),
+    ],
+)
+def test_a_wrong_environment_is_one_line_with_its_place(tmp_path, table, why):
+    """File, number of the table, value."""
+    file = tmp_path / "mine.toml"
+    file.write_text('schema = 1\ntitle = "t"\nsubjects = ["hf"]\nscenario = [{ rows = 3 }]\n' + table)
+    with pytest.raises(ScenarioError) as error:
+        load_suite(str(file))
+    assert str(error.value).startswith("mine.toml: environment 1: ")
+    assert why in str(error.value)

@@ -49,7 +49,8 @@ class TestRegistry:
 @pytest.mark.parametrize(
     ("name", "fields", "reason"),
     [
-        *((name, {"ranks": 2}, "ranks > 1") for name in BUILT_IN),
+        *((name, {"ranks": 2, "resume_at": 1}, "audited on one rank only") for name in BUILT_IN[:3]),
+        ("unsloth-zoo@2026.10.5", {"ranks": 2}, "ranks 2"),
         *((name, {"precision": "bf16"}, "precision bf16") for name in BUILT_IN),
         *((name, ALL_WARM_UP, "warmup_steps = T = 2") for name in BUILT_IN),
         ("plain", {"loss_protocol": "overridden"}, "takes its loss from the model"),

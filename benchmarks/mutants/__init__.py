@@ -1,0 +1,1 @@
+"""Mutants: how they are made, tried and judged."""
