@@ -84,7 +84,7 @@ class Fed:
         self.over.set()
         self.asks.release()
 
-    def step(self, batch: Any) -> Any:
+    def update(self, batch: Any) -> Any:
         """Hand over one micro-batch and wait until the loop wants the next, or is done."""
         if not self.thread.is_alive() and not self.over.is_set():
             self.thread.start()
@@ -142,14 +142,14 @@ class Checks:
         data = [arena.batch_of(range(start, start + 8)) for start in (0, 8, 0, 8)]
 
         def make_step(accumulation: int) -> Callable[[Any, Any], Any]:
-            def step(made: Any, batch: Any) -> Any:
+            def update(made: Any, batch: Any) -> Any:
                 loop = made.fed.loop
                 if not made.fed.thread.is_alive():  # the loop's plan, for this many micro-batches
                     loop.A = loop.args.gradient_accumulation_steps = accumulation
                     loop.length = loop.M = 2 * accumulation
-                return made.fed.step(batch)
+                return made.fed.update(batch)
 
-            return step
+            return update
 
         return self._failure(
             lambda: assert_accumulation_equivalent(
@@ -165,13 +165,13 @@ class Checks:
             for window in epoch
         ]
 
-        def step(made: Any, window: Any) -> Any:
+        def update(made: Any, window: Any) -> Any:
             for batch in window:
-                loss = made.fed.step(batch)
+                loss = made.fed.update(batch)
             return loss
 
         def run() -> None:
-            done = run_training(self.setup(setting), windows, step, steps=len(windows)).assert_finite()
+            done = run_training(self.setup(setting), windows, update, steps=len(windows)).assert_finite()
             if not setting.warmup:  # a rate of 0 in the first update counts as a skipped one
                 done.assert_healthy()
             done.assert_lr([0.1 * factor(setting, update) for update in range(setting.T)], rtol=1e-5)
@@ -185,14 +185,14 @@ class Checks:
         setting = Setting(rows=16, B=2, A=2, max_steps=1000, limit=0.05, fp16=True)
         windows = [[arena.batch_of([row, row + 1]) for row in (at, at + 2)] for at in range(0, 16, 4)]
 
-        def step(made: Any, window: Any) -> Any:
+        def update(made: Any, window: Any) -> Any:
             for batch in window:
-                loss = made.fed.step(batch)
+                loss = made.fed.update(batch)
             return loss
 
         return self._failure(
             lambda: assert_mixed_precision_training(
-                self.setup(setting), windows, step, steps=40, max_skipped_fraction=0.8
+                self.setup(setting), windows, update, steps=40, max_skipped_fraction=0.8
             )
         )
 

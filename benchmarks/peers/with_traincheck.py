@@ -88,13 +88,12 @@ def reference_home() -> Path:
 
 
 def collect(where: Path, name: str | None, *, seed: int, invariants: Path | None = None) -> None:
-    """Run a script under the tracer; every step is traced."""
+    """Run a script under the tracer; with invariants only what they need is traced."""
     write_script(where / "script.py", name, SETTING, seed=seed)
-    only = ["--invariants", str(invariants), "--warm-up-steps", "1"] if invariants else []
-    call(
-        "traincheck.collect_trace", "--pyscript", str(where / "script.py"), "--models-to-track", "model",
-        "--output-dir", str(where / "trace"), "--sampling-interval", "1", *only, cwd=where,
-    )  # fmt: skip
+    only = ["--invariants", str(invariants)] if invariants else []
+    script, output = str(where / "script.py"), str(where / "trace")
+    command = ["--pyscript", script, "--models-to-track", "model", "--output-dir", output, *only]
+    call("traincheck.collect_trace", *command, cwd=where)
 
 
 def violated(where: Path, invariants: Path) -> set[str]:

@@ -47,6 +47,7 @@ SUBJECTS: dict[str, Callable[[str], str]] = {
 
 def timeline(
     package: str,
+    /,
     *,
     versions: str,
     with_: Annotated[Many, Parameter(name="--with")] = None,

@@ -13,6 +13,8 @@ __all__ = ["UNAVAILABLE", "UnavailableTrainer"]
 
 UNAVAILABLE = MappingProxyType(
     {
+        "axolotl": "axolotl 0.19.0 imports on a CPU, but builds a trainer only with its fifty pinned packages beside "
+        "it (wandb, opentelemetry, bitsandbytes, a transformers of its own): no overlay of them has been made yet",
         "llamafactory": "llamafactory 0.9.5 imports torchaudio (llamafactory/data/mm_plugin.py), whose wheel on PyPI "
         "is built for CUDA and cannot be loaded beside a CPU build of torch",
         "torchtune": "torchtune 0.6.1 trains models of its own, which its recipes build from a file: the audit's "

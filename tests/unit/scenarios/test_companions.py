@@ -11,7 +11,7 @@ from stepaudit.scenarios.companions import companions_of, load_companions
 def test_companions_are_followed_in_turn():
     """trl names its transformers, that its accelerate."""
     found = companions_of({"trl": "0.9.6"})
-    assert set(found) == {"transformers", "datasets", "accelerate", "huggingface-hub"}
+    assert {"transformers", "datasets", "accelerate", "huggingface-hub"} <= set(found)
     assert found["accelerate"] == companions_of({"transformers": found["transformers"]})["accelerate"]
 
 

@@ -61,7 +61,7 @@ def test_a_suite_can_be_crossed_with_axes(write):
     assert crossed.coverage() is None
 
 
-@pytest.mark.parametrize("name", ["defualt", "Default", "", "mine"])
+@pytest.mark.parametrize("name", ["defualt", "Default", "", "xyzzy"])
 def test_an_unknown_suite_is_named(name):
     """The message has the word and the nearest suite, or all of them."""
     with pytest.raises(ScenarioError) as caught:
@@ -72,7 +72,16 @@ def test_an_unknown_suite_is_named(name):
 
 def test_the_names_are_those_of_the_files():
     """The committed suites, by their files."""
-    assert suite_names() == ("boundary", "default", "founding", "numeric", "precision", "ranks", "smoke")
+    assert suite_names() == (
+        "boundary",
+        "default",
+        "founding",
+        "numeric",
+        "precision",
+        "ranks",
+        "smoke",
+        "timeline",
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_subjects_own_environment_stays_below():
     """Its variables and what it lays over without looking at its needs are still there."""
     own = resolve("unsloth-zoo@2026.10.5").environment
     laid = resolve("unsloth-zoo@2026.10.5[transformers==4.57.6,dill==0.3.8]").environment
-    assert laid.variables == own.variables
+    assert own.variables.items() <= laid.variables.items()
     assert "unsloth_zoo==2026.10.5" in laid.requirements
     assert not any(pin.startswith("dill") for pin in laid.requirements)
 
