@@ -43,6 +43,7 @@ ALONE = "runs one process: no ranks to be wrong about"
 CANNOT: Mapping[str, Mapping[Family, str]] = {
     OURS: {Family.RANKS: "not asked here: `stepaudit faults` runs it, and no peer can"},
     "trainparity": {
+        Family.GRADIENT: "runs a loop of its own over one window: the user's zeroing and clipping are not in it",
         Family.SCHEDULE: "control and candidate share the user's schedule: no notion of the rate that is due",
         Family.CLAIMS: "reads rows, one window and a checkpoint, nothing that a trainer says",
         Family.CADENCE: "has no notion of an evaluation or a checkpoint that is due",
@@ -139,7 +140,8 @@ def some(share: int) -> list[str]:
         for name in [name for name, fault in FAULTS.items() if fault.family is family][:share]
     ]
     correct = [name for name in UNUSUAL if all(reason(peer, name) is None for peer in CANNOT)]
-    return chosen + correct[:: max(1, len(correct) // (CORRECT_SHARE if share > 1 else 2))]
+    most = CORRECT_SHARE if share > 1 else 2
+    return chosen + correct[:: max(1, len(correct) // most)][:most]
 
 
 def reason(peer: str, loop: str) -> str | None:

@@ -21,7 +21,14 @@ from traincheck.instrumentor.control import start_step
 
 
 class Traced({base}):
-    """Says where a training step begins: the tracer looks for it in loops with `.step()` or `.backward()` inside."""
+    """Says where a training step begins: the tracer looks for it in loops with `.step()` or `.backward()` inside.
+
+    And makes the optimizer on a line that speaks of model and optimizer: that is where its sampler is hooked in.
+    """
+
+    def make_optimizer(self):
+        optimizer = super().make_optimizer() if model is self.model else None
+        return optimizer
 
     def train_window(self, window):
         start_step()

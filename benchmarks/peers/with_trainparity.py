@@ -40,19 +40,12 @@ from trainparity.api import (
 #: schedule too, the same one for the control and the candidate.)
 LOSSES = {"loss", "divisor", "factor", "relabelled", "pack"}
 HANDED_OVER = {*LOSSES, "make_optimizer"}
-#: Faults that the plan has a flag for; whoever sets it knows the fault already.
-DECLARED: dict[str, dict[str, Any]] = {
-    "clips-every-micro-batch": {"clip_grad_norm": 0.05, "clip_per_microbatch": True},
-    "advances-per-micro-batch": {"scheduler_step_per_microbatch": True},
-    "evaluation-ends-accumulation": {"optimizer_step_per_microbatch": True},
-}
 WINDOW = Setting(rows=16, B=2, A=4)
 #: The check that is about a family: where it fails, the fault is named, otherwise it only shows.
 NAMES: dict[Family, tuple[str, ...]] = dict.fromkeys(Family, ()) | {
     Family.TARGET: ("coverage",),
     Family.BOUNDARY: ("coverage",),
     Family.LOSS: ("accumulation",),
-    Family.GRADIENT: ("accumulation",),
     Family.TOKENS: ("accumulation", "coverage"),
     Family.RESUME: ("resume",),
 }
@@ -199,34 +192,20 @@ def _case(text: str) -> Iterator[str]:
 
 def accumulation(name: str, micro_batches: int) -> Any:
     """The window of a loop, by a case that a fresh process can import."""
-    plan = dict(DECLARED.get(name, {}))
-    plan |= (
-        {} if name in DECLARED else {"scale_accumulated_loss": False, "use_explicit_loss_accounting": False}
-    )
-    base = "DeclaredWindow" if name in DECLARED else "Window"
     text = (
-        f"from with_trainparity import {base}\nclass Case({base}):\n"
+        "from with_trainparity import Window\nclass Case(Window):\n"
         f"    name = {name!r}\n    micro_batches = {micro_batches}\n"
+    )
+    plan = AccumulationExecutionPlan(
+        microbatch_count=micro_batches, scale_accumulated_loss=False, use_explicit_loss_accounting=False
     )
     with _case(text) as paths:
         return check_accumulation(
             "case_of_this_loop:Case",
-            candidate=AccumulationExecutionPlan(microbatch_count=micro_batches, **plan),
+            candidate=plan,
             comparison=ToleranceComparison(rtol=1e-4, atol=1e-6),
             environment={"PYTHONPATH": paths},
         )
-
-
-class DeclaredWindow(Window):
-    """The correct loop's losses with numerator and denominator; the plan's flag is the fault."""
-
-    def loss(self, state: TrainingState, item: Any) -> LossAccounting:
-        """Sum and count, which TrainParity normalises itself."""
-        index, window, _ = item
-        batch = window[index]
-        count = int((batch["labels"][:, 1:] != -100).sum())
-        total = state.model(**batch, num_items_in_batch=1).loss
-        return LossAccounting(total / count, total, count)
 
 
 def main() -> None:
@@ -248,7 +227,7 @@ def main() -> None:
                 continue
             if failure is not None:
                 found.append(f"coverage, {setting.name}: {failure}")
-        sizes = (4, 2) if parts & LOSSES else (4,) if parts & HANDED_OVER or name in DECLARED else ()
+        sizes = (4, 2) if parts & LOSSES else (4,) if parts & HANDED_OVER else ()
         for size in sizes:
             checks += 1
             result = accumulation(name, size)
@@ -270,8 +249,6 @@ def main() -> None:
         named = (
             any(text.startswith(NAMES[FAULTS[name].family]) for text in found) if name in FAULTS else False
         )
-        if found and name in DECLARED and all(text.startswith("accumulation") for text in found):
-            named = False  # its plan has a flag for this fault: whoever sets it knows the fault already
         outcome = (
             ("caught" if named else "caught but unnamed")
             if found
