@@ -2,8 +2,8 @@
 
 * `check_accumulation` runs a loop of its own over one window, in three fresh processes; of the user's loop it takes
   model, optimizer, schedule and the loss of a micro-batch. Here the loss is the one that the seeded loop itself would
-  send backward (full window; then a short one). What a loop does around it must be declared by hand with the flags
-  of `AccumulationExecutionPlan`: `DECLARED`, which says the fault before it is looked for.
+  send backward (full window; then a short one). Its plan has flags for what a loop may do around that (clip or advance
+  at every micro-batch); whoever sets one knows the fault already, so that none is set.
 * `audit_sample_coverage` reads row numbers that the user's loop reports, an epoch a window. It runs the whole loop.
 * `check_resume` runs the user's own command (`resume_run`) in fresh processes, for the loops that can resume; the
   checkpoint is the loop's own, after update 2 of 6 (within an epoch) and, if that passes, 3 (at its end).

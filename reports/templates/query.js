@@ -1,6 +1,6 @@
 // The selection grammar of the command line: terms separated by spaces, all must hold; `!` negates; `key:value`,
 // `key:>1`, `key:2..8`, `key:a,b`. Beyond it, a word that is no flag is looked for in subject, scenario and id.
-const STANDINGS = ["new", "known", "drifted", "expired"];
+const STANDINGS = ["new", "known", "drifted", "expired", "informational"];
 const VERDICTS = ["conforms", "deviates", "flaky", "error", "unsupported"];
 const ALIASES = {
   accum: "grad_accum", batch: "per_device_batch_size", clip: "max_grad_norm", eval: "eval_steps",
