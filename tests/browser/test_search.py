@@ -1,6 +1,7 @@
 """The search box: the grammar of the command line, permalinks, and errors that hide nothing."""
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 from stepaudit.scenarios.selection import parse_selection
 
 QUERIES = [
@@ -149,6 +150,9 @@ def test_links_of_the_page_search(tab, reports):
     """Counts, clusters and the matrix lead to their cells."""
     tab.open(reports("founding"))
     tab.one(".matrix td.hit a").click()
+    WebDriverWait(tab.driver, 20).until(
+        lambda _: tab.one("#query").get_property("value")
+    )  # the hash changes later
     assert tab.one("#query").get_property("value") == 'rule:"target" subject:"unsloth-zoo@2024.10.0"'
     assert len(tab.rows()) == 2
     tab.run("window.scrollTo(0, 0)")
