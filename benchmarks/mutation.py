@@ -145,7 +145,7 @@ def _options() -> argparse.Namespace:
         "--answers",
         type=Path,
         metavar="FILE",
-        help="keep the answers; mutants that it says are killed are not tried",
+        help="keep the answers; killed mutants are not tried again",
     )
     chosen = options.parse_args()
     if chosen.sample is not None and chosen.sample < 1:
@@ -163,8 +163,7 @@ class Kept:
         if path is not None and path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 *key, killer = json.loads(line)
-                if killer:
-                    self.killers[tuple(key)] = killer
+                self.killers[tuple(key)] = killer
 
     def key(self, mutant: Mutant) -> tuple[str, ...]:
         """The mutant, and the text of its file."""
@@ -261,8 +260,9 @@ def _trial(
                         console.print(f"X left out, since it fails on the unchanged code: {node}")
                 else:
                     yield answer
-        if process.returncode > 0:
+        if process.returncode:
             said.seek(0)
+            console.print(f"X the trial ended with {process.returncode}:")
             console.print("\n".join(said.read().splitlines()[-20:]))
 
 

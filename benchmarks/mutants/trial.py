@@ -79,6 +79,7 @@ class Trial:
         assert not strangers, f"not the copied code: {strangers}"
         began = time.monotonic()
         self.broken = {number for number in range(len(session.items)) if not self.learn(session, number)}
+        self.broken |= self.control(session)
         broken = [session.items[number].nodeid for number in sorted(self.broken)]
         self.tell({"tests": len(session.items), "seconds": time.monotonic() - began, "broken": broken})
         for mutant in self.mutants:
@@ -117,6 +118,18 @@ class Trial:
         for place in reached:
             self.reached.setdefault(place, []).append(number)
         return passed
+
+    def control(self, session: pytest.Session) -> set[int]:
+        """Run the tests once more on the unchanged code, in a child as a mutant's: one that fails judges nothing."""
+
+        def run() -> str:
+            return json.dumps(
+                [number for number in range(len(session.items)) if not self.passes(session, number)]
+            )
+
+        said = child(run, GRACE_S + PATIENCE * sum(self.seconds))
+        assert said.startswith("["), f"the unchanged code in a child: {said}"
+        return set(json.loads(said))
 
     def passes(self, session: pytest.Session, number: int) -> bool:
         """Run one test; fixtures of the session stay up for the next."""

@@ -7,7 +7,9 @@ import re
 import pytest
 from cell_runs import books_of
 from stepaudit.harness.contract import RULES
+from stepaudit.harness.ledger import EpochBegan
 from stepaudit.scenarios import Scenario
+from written_ledgers import books, finding, micro_batch, update
 
 PLAIN = {"rows": 9, "grad_accum": 2, "epochs": 1.0}
 CASES = [
@@ -25,9 +27,8 @@ NOT_WHOLE = [
 
 
 def text_of(fault: str, **changes) -> str:
-    books = books_of(f"fault@{fault}", Scenario(**(PLAIN | changes)))
-    (finding,) = RULES["weight"].judge(books)
-    return finding.text
+    (found,) = RULES["weight"].judge(books_of(f"fault@{fault}", Scenario(**(PLAIN | changes))))
+    return found.text
 
 
 @pytest.mark.parametrize("clips", [0.0, 0.05])
@@ -62,3 +63,68 @@ def test_equal_lengths_do_not_hide_the_ratio():
     """With rows of one length a sum of means is A times a token mean: both readings are the same fault."""
     text = text_of("not-divided", rows=8, lengths="equal")
     assert "gradient = 2 × the expected one (cosine 1.000000): division by the accumulation missing" in text
+
+
+WHOLE = [
+    (4, "division by the accumulation missing"),
+    (1 / 4, "divided by the accumulation twice"),
+    (2, "division by the window's micro-batches missing"),
+    (
+        1 / 2,
+        "divided by the window's micro-batches twice or a window of 2 divided as if it had 4 micro-batches",
+    ),
+    (6, "token losses are summed, no division at all"),
+    (3, "divided by the rows of the window, not by its label tokens"),
+]
+
+
+@pytest.mark.parametrize(("ratio", "cause"), WHOLE)
+@pytest.mark.parametrize("off", [0.0, 0.7e-6])
+def test_a_ratio_and_its_causes(ratio, cause, off):
+    """Two micro-batches of 4 and 2 label tokens, A = 4: all causes that give the ratio are named, to float32."""
+    weight = ratio * (1 + off) / 6
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *micro_batch(1, [1], [2])]
+    cell = books([*events, *update({0: weight, 1: weight})], rows=2, grad_accum=4, epochs=1.0)
+    text = finding("weight", cell).text
+    assert text.endswith(f"gradient = {ratio:.6g} × the expected one (cosine 1.000000): {cause}")
+
+
+@pytest.mark.parametrize("ratio", [5, 4 * (1 + 3e-6), 0.3])
+def test_a_ratio_without_a_cause(ratio):
+    """It stands there, and nothing is made of it."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *micro_batch(1, [1], [2])]
+    cell = books([*events, *update({0: ratio / 6, 1: ratio / 6})], rows=2, grad_accum=4, epochs=1.0)
+    assert finding("weight", cell).text.endswith("(cosine 1.000000)")
+
+
+def test_the_window_before_is_the_one_before():
+    """Windows of 4, 4 and 6 label tokens: the third divided by 4."""
+    events = [EpochBegan(epoch=0)]
+    for number, (tokens, weight) in enumerate([(4, 1 / 4), (4, 1 / 4), (6, 1 / 4)]):
+        events += [*micro_batch(number, [number], [tokens]), *update({number: weight})]
+    assert (
+        "the label tokens of the window before" in finding("weight", books(events, rows=3, epochs=1.0)).text
+    )
+
+
+def test_one_micro_batch_without_accumulation_has_few_causes():
+    """A = W = 1 divides nothing away: a gradient that is N times too long was not divided at all."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *update({0: 1.0})]
+    text = finding("weight", books(events, rows=1, epochs=1.0)).text
+    assert text.endswith(
+        "gradient = 4 × the expected one (cosine 1.000000): token losses are summed, no division at all "
+        "or divided by the rows of the window, not by its label tokens"
+    )
+
+
+def test_a_gradient_of_nothing_has_no_direction():
+    """No cosine, no ratio, no cause."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *update({})]
+    assert "cosine" not in finding("weight", books(events, rows=1, epochs=1.0)).text
+
+
+def test_the_cosine_is_that_of_the_gradients():
+    """Label tokens times weights, row by row: (4, 0) beside (4, 2) at 1/6 a token."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *micro_batch(1, [1], [2])]
+    cell = books([*events, *update({0: 1 / 6})], rows=2, grad_accum=2, epochs=1.0)
+    assert "gradient = 0.8 × the expected one (cosine 0.894427)" in finding("weight", cell).text

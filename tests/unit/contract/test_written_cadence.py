@@ -104,3 +104,106 @@ def test_windows_may_cross_epochs_where_the_contract_says_so():
         for contract in ("hf-4.45", "hf-5")
     )
     assert across != within
+
+
+@pytest.mark.parametrize(("off", "holds"), [(0.5e-12, True), (2e-12, False), (1e-9, False)])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_rate_is_right_to_the_order_of_its_operations(off, holds, side):
+    """1e-12 of the base rate of 0.01, on either side, in every update."""
+    events = [*one_row_updates(1, 2), *micro_batch(1, [1]), *update({1: 0.25}, rate=0.01 * (1 + side * off))]
+    found = finding("schedule", books(events, rows=2, epochs=1.0))
+    assert (found is None) is holds
+    assert found is None or found.update == 2
+
+
+@pytest.mark.parametrize(("off", "holds"), [(0.5e-9, True), (2e-9, False)])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_weight_of_the_tracer_is_right_to_its_sums(off, holds, side):
+    """1e-9 of itself."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0]), *update({0: 0.25 * (1 + side * off)})]
+    assert (finding("weight", books(events, rows=1, epochs=1.0)) is None) is holds
+
+
+class TestEntriesOfTheLog:
+    """Entries that carry a loss count; others are summaries, or say nothing."""
+
+    def entries(self, *given: LogEntry) -> Claims:
+        """Claims with these entries."""
+        return Claims(log=given)
+
+    def entry(self, at: int | None, **values) -> LogEntry:
+        """An entry with nothing in it but what is given."""
+        return LogEntry(
+            **(dict.fromkeys(("epoch", "loss", "learning_rate", "grad_norm")) | values), global_step=at
+        )
+
+    def test_a_summary_without_a_loss_is_no_entry_of_the_cadence(self):
+        """Trainers end their log with run times."""
+        claims = self.entries(
+            self.entry(2, loss=-1.0), self.entry(4, loss=-1.0), self.entry(4, grad_norm=9.0)
+        )
+        assert (
+            finding("log", books(one_row_updates(4, 4), claims, rows=4, epochs=1.0, logging_steps=2)) is None
+        )
+
+    def test_entries_that_do_not_say_when_are_not_judged(self):
+        """All without a step: no ground. One among others: it is not due."""
+        shape = {"rows": 2, "epochs": 1.0, "logging_steps": 1}
+        silent = self.entries(self.entry(None, loss=-1.0), self.entry(None, loss=-1.0))
+        assert "at which step" in reason("log", books(one_row_updates(2, 2), silent, **shape))
+        mixed = self.entries(self.entry(1, loss=-1.0), self.entry(None, loss=-1.0))
+        assert finding("log", books(one_row_updates(2, 2), mixed, **shape)).got == "log at 1, ?"
+
+    def test_the_epoch_is_judged_by_the_entries_where_the_ledger_saw_none(self):
+        """Each against its own update; entries before the first update and after the last say nothing."""
+        shape = {"rows": 4, "epochs": 1.0}
+        true = [self.entry(number, epoch=number / 4) for number in (1, 2, 3, 4)]
+        strangers = [
+            self.entry(0, epoch=9.0),
+            self.entry(5, epoch=9.0),
+            self.entry(None, epoch=9.0),
+            self.entry(2),
+        ]
+        assert (
+            finding("epoch", books(one_row_updates(4, 4), self.entries(*true, *strangers), **shape)) is None
+        )
+        for wrong in (1, 4):
+            log = [*true[: wrong - 1], self.entry(wrong, epoch=0.9), *true[wrong:]]
+            assert finding("epoch", books(one_row_updates(4, 4), self.entries(*log), **shape)).update == wrong
+
+    @pytest.mark.parametrize(
+        ("epoch", "holds"), [(0, True), (1, True), (2, False), (-1, False), (0.5, True), (1.0, False)]
+    )
+    def test_a_whole_number_is_the_pass_begun_or_complete(self, epoch, holds):
+        """Half an epoch was done: pass 0, or pass 1 counted from 1; a float is a fraction."""
+        cell = books(one_row_updates(2, 4), self.entries(self.entry(2, epoch=epoch)), rows=4, max_steps=2)
+        assert (finding("epoch", cell) is None) is holds
+
+    def test_no_epoch_and_no_update(self):
+        """The reason says which it is."""
+        claims = Claims(epoch=1.0)
+        assert "no optimizer step" in reason("epoch", books([], claims, rows=4, epochs=1.0))
+        empty = {"rows": 1, "per_device_batch_size": 2, "drop_last": True, "epochs": 1.0}
+        assert "M = 0" in reason("epoch", books(one_row_updates(1, 1), claims, **empty))
+
+    def test_a_release_that_logs_the_next_rate(self):
+        """The last update has no next one: its entry is not judged; the others are."""
+        rates = (0.01, 0.01, 0.01)
+        for wrong, holds in ((None, True), (1, False), (3, True)):
+            log = [
+                self.entry(number, loss=-1.0, learning_rate=0.5 if number == wrong else rate)
+                for number, rate in enumerate(rates, 1)
+            ]
+            shape = {"rows": 3, "epochs": 1.0, "logging_steps": 1, "loss_protocol": "none"}
+            cell = books(one_row_updates(3, 3), self.entries(*log), "hf-4.45", **shape)
+            assert (finding("log", cell) is None) is holds
+
+
+def test_the_first_place_where_a_cadence_parts_is_named():
+    """Due and made, in words."""
+    cell = books(one_row_updates(6, 6), Claims(saved_at=(2, 3, 6)), rows=6, epochs=1.0, save_steps=2)
+    assert finding("save", cell).text == "checkpoint 2: due at 4, made at 3"
+    late = books(one_row_updates(6, 6), Claims(saved_at=(2, 4, 6, 7)), rows=6, epochs=1.0, save_steps=2)
+    assert finding("save", late).text == "checkpoint 4: due at no further update, made at 7"
+    early = books(one_row_updates(6, 6), Claims(saved_at=(2,)), rows=6, epochs=1.0, save_steps=2)
+    assert finding("save", early).text == "checkpoint 2: due at 4, never made"
