@@ -75,7 +75,7 @@ class TestWhereTrainerItselfDeviates:
 
         scenario = Scenario(rows=4, lr_schedule="polynomial", warmup_steps=2)
         assert "divides by T - warmup_steps" in resolve("hf").supports(scenario)
-        monkeypatch.setattr(hf, "schedule_limits", lambda scenario, contract: None)
+        monkeypatch.setattr(hf, "trainer_limits", lambda scenario, contract: None)
         record = run_cell("hf", scenario)
         assert record.error.message.startswith("ZeroDivisionError")
         assert record.error.kind == "exception"
