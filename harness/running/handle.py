@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "WorkerSpec"]
 
 _CRASH_BYTES = 64 * 1024
-_DUMP_PATIENCE_S = 0.2
+_DUMP_PATIENCE_S = 1.0
+_DUMP_SETTLED_S = 0.1
+"""without a further word, after the first: on a busy machine the second process speaks later"""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -156,17 +158,24 @@ class Worker:
     def kill(self, *, with_traceback: bool = False) -> None:
         """End the worker, its process group and those below it; `with_traceback` lets it say first where it is."""
         if with_traceback and not self.is_dead():
-            before = os.fstat(self._crash).st_size
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, DUMP_SIGNAL)
-            until = time.monotonic() + _DUMP_PATIENCE_S
-            while time.monotonic() < until and os.fstat(self._crash).st_size == before:
-                time.sleep(0.01)
-            time.sleep(0.01)
+            self._await_dumps()
         for group in {self.pid, *_groups(_descendants(self.pid))}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         self._process.wait()
+
+    def _await_dumps(self) -> None:
+        """Wait until the dumps are written: the worker's, and that of the child in which a fresh cell runs."""
+        size = began = os.fstat(self._crash).st_size
+        now = time.monotonic()
+        until, grew = now + _DUMP_PATIENCE_S, now
+        while now < until and (size == began or now < grew + _DUMP_SETTLED_S):
+            time.sleep(0.01)
+            now = time.monotonic()
+            if (found := os.fstat(self._crash).st_size) != size:
+                size, grew = found, now
 
     def printed(self) -> str:
         """Return what the dead worker printed last: while it started, or in the cell it was running."""
