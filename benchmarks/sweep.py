@@ -27,6 +27,7 @@ import psutil
 from stepaudit.harness.ledger import CellRecord, Outcome
 from stepaudit.harness.running.engine import run_sweep
 from stepaudit.harness.running.events import CellFinished, SweepEvent, WorkerReady
+from stepaudit.harness.running.packed import blank_record
 from stepaudit.harness.running.plan import PlannedCell, SweepOptions
 from stepaudit.harness.running.store import Store
 from stepaudit.harness.subjects import Bench, resolve
@@ -209,17 +210,7 @@ def bare(request: Any, scratch: Path) -> CellRecord:
     began, began_processor = time.perf_counter(), time.process_time()
     resolve(request.subject).train(bench)
     seconds, processor = time.perf_counter() - began, time.process_time() - began_processor
-    return CellRecord(
-        cell_id=request.cell_id,
-        scenario=request.scenario,
-        subject=request.subject,
-        contract=request.contract,
-        versions=request.versions,
-        device=request.device,
-        outcome=Outcome.COMPLETED,
-        output=repr(processor),
-        seconds=seconds,
-    )
+    return replace(blank_record(request), output=repr(processor), seconds=seconds)
 
 
 def _bench(sitting: Any, scratch: Path) -> Bench:

@@ -21,6 +21,7 @@ from .ledger import CellRecord, Outcome
 from .running.cell import run_cell
 from .running.environment import installed_versions
 from .running.packed import PackedRecord, pack
+from .running.plan import refusal
 from .running.request import CellRequest, cell_id, is_repeated
 from .subjects.own import FunctionLoop
 
@@ -94,8 +95,8 @@ class Auditor:
             device="cpu",
             timeout_s=0.0,
         )
-        if reason := subject.supports(self.scenario):
-            return _declined(request, reason), None
+        if (declined := refusal(request, subject)) is not None:
+            return declined, None
         number = len(self.cells)
         record = run_cell(subject, request, self._folder(f"{number}"))
         if record.outcome is not Outcome.COMPLETED or not is_repeated(request.cell_id, self.repeated):
@@ -107,19 +108,6 @@ class Auditor:
         folder = self.scratch / name
         folder.mkdir()
         return folder
-
-
-def _declined(request: CellRequest, reason: str) -> CellRecord:
-    return CellRecord(
-        cell_id=request.cell_id,
-        scenario=request.scenario,
-        subject=request.subject,
-        contract=request.contract,
-        versions=request.versions,
-        device=request.device,
-        outcome=Outcome.UNSUPPORTED,
-        reason=reason,
-    )
 
 
 def _tell(verdict: Verdict, gate: Gate) -> None:

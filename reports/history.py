@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ..harness.running.history import CellHistory, HistoryPoint, RuleHistory
+    from ..harness.running.history import CellHistory, HistoryPoint, RuleHistory, SubjectHistory
 
 __all__ = ["print_cells", "print_rules", "since_text", "sparkline"]
 
@@ -29,7 +29,7 @@ def sparkline(points: Sequence[HistoryPoint]) -> str:
     )
 
 
-def since_text(item: RuleHistory | CellHistory) -> str:
+def since_text(item: SubjectHistory) -> str:
     """Return since when something deviates: day, commit, and what of the environment changed with it."""
     since, before = item.since, item.before
     if since is None:

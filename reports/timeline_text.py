@@ -44,12 +44,17 @@ class Change:
 
 def row_name(row: TimelineRow, history: Timeline) -> str:
     """Return the release, with what it ran with where that is not the same in all rows."""
-    others = [
+    others = _companions(row, history)
+    return f"{row.release} ({others})" if others else row.release
+
+
+def _companions(row: TimelineRow, history: Timeline) -> str:
+    """Return what a row ran with besides its release and what all rows share."""
+    return ", ".join(
         f"{name} {version}"
         for name, version in row.packages.items()
         if name != history.package and name not in history.packages
-    ]
-    return f"{row.release} ({', '.join(others)})" if others else row.release
+    )
 
 
 def groups(history: Timeline) -> list[tuple[str, dict[str, str]]]:
@@ -258,12 +263,8 @@ def _pairs(rows: Sequence[TimelineRow], others: Sequence[TimelineRow], history: 
             failing.append(row.release)
         elif any(cell.signature != old[cell.label].signature for cell in row.cells if cell.label in old):
             different.append(row.release)
-    with_ = ", ".join(
-        f"{name} {version}"
-        for name, version in others[-1].packages.items()
-        if name != history.package and name not in history.packages
-    )
-    text = f"With {with_ or 'the companion asked for'} instead of that of its time"
+    asked_for = _companions(others[-1], history) or "the companion asked for"
+    text = f"With {asked_for} instead of that of its time"
     parts = []
     if failing:
         parts.append(f"{len(failing)} releases do not run ({', '.join(failing)})")

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..harness.contract import window_weights
-from ..harness.contract.rules.weights import PROJECTED, unclipped_weights
-from ..scenarios import ModelKind
+from ..harness.contract.rules.weights import tolerance_of, unclipped_weights
 
 if TYPE_CHECKING:
     from ..harness.contract import CellBooks
@@ -50,8 +49,7 @@ def weight_books_of(books: CellBooks, around: int | None) -> WeightBooks | None:
     if not done:
         return None
     middle = next((at for at, update in enumerate(done) if update.index >= (around or 1)), len(done))
-    traced = books.scenario.model is ModelKind.TRACER
-    tolerance = 1e-9 if traced else PROJECTED[books.scenario.precision]
+    tolerance = tolerance_of(books)
     begin = max(0, min(middle - MOST_UPDATES // 2, len(done) - MOST_UPDATES))
     found: dict[int, dict[int, float]] = {}
     shown = done[begin : begin + MOST_UPDATES]
@@ -61,8 +59,8 @@ def weight_books_of(books: CellBooks, around: int | None) -> WeightBooks | None:
         for row, value in _multiples(due, got, tolerance).items():
             found.setdefault(row, {})[column] = value
     rows = sorted(found)
-    wrong = [row for row in rows if any(value != 1 for value in found[row].values())]
-    kept = sorted([*wrong, *(row for row in rows if row not in set(wrong))][:MOST_ROWS])
+    right_last = sorted(rows, key=lambda row: all(value == 1 for value in found[row].values()))
+    kept = sorted(right_last[:MOST_ROWS])
     return WeightBooks(
         rows=tuple(kept),
         updates=tuple(update.index for update in shown),

@@ -10,12 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from .scenario import ScenarioError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["FileModel", "SchemaOne", "parse_toml", "read_toml", "validated"]
+__all__ = ["FileModel", "SchemaOne", "named_tables", "parse_toml", "read_text", "read_toml", "validated"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -42,8 +42,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ScenarioError: the file cannot be read or is no TOML.
     """
+    return parse_toml(read_text(path), where=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ScenarioError: it cannot be read.
+    """
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), where=str(path))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ScenarioError(f"{path}: no such file") from None
     except OSError as error:
@@ -81,6 +90,40 @@ def validated(model: type[_Model], table: Mapping[str, Any], *, where: str) -> _
         details = error.errors(include_url=False)
         first, more = _message(model, details[0]), len(details) - 1
         raise ScenarioError(f"{where}: {first}" + (f" (and {more} more)" if more else "")) from None
+
+
+def named_tables(
+    model: type[_Model],
+    tables: Iterable[Mapping[str, Any]],
+    *,
+    what: str,
+    where: str,
+    rules: Collection[str] | None,
+) -> Iterator[tuple[str, _Model]]:
+    """Yield the tables of an array as models, each with its place for messages: file, number and id.
+
+    Args:
+        model: a `FileModel` with two strings among its fields: `id`, which no two tables share, and `rule`.
+        tables: what the file says.
+        what: what one of them is called.
+        where: the file.
+        rules: the rules that exist; None checks no rule names.
+
+    Raises:
+        ScenarioError: what is wrong, with the value and the nearest valid name.
+    """
+    seen: set[str] = set()
+    for number, raw in enumerate(tables, start=1):
+        label = f" ({raw['id']})" if isinstance(raw.get("id"), str) else ""
+        place = f"{where}: {what} {number}{label}"
+        table = validated(model, raw, where=place)
+        name, rule = raw["id"], raw["rule"]
+        if name in seen:
+            raise ScenarioError(f"{place}: id {name!r} is used by an earlier {what}")
+        if rules is not None and rule not in rules:
+            raise ScenarioError(f"{place}: unknown rule {rule!r}{nearest(rule, rules)}")
+        seen.add(name)
+        yield place, table
 
 
 def _message(model: type[BaseModel], detail: ErrorDetails) -> str:

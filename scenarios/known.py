@@ -12,9 +12,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
-from .border import FileModel, SchemaOne, parse_toml, read_toml, validated
+from .border import FileModel, SchemaOne, named_tables, parse_toml, read_toml, validated
 from .formula import Formula, parse_formula
-from .scenario import ScenarioError, nearest
+from .scenario import ScenarioError
 from .selection import Selection, parse_selection
 from .vocabulary import SCENARIO_VOCABULARY
 
@@ -178,20 +178,13 @@ def _entries(
     tables: Mapping[str, Any], *, where: str, rules: Collection[str] | None
 ) -> tuple[KnownDeviation, ...]:
     file = validated(KnownFile, tables, where=where)
-    entries: dict[str, KnownDeviation] = {}
-    for number, raw in enumerate(file.known, start=1):
-        label = f" ({raw['id']})" if isinstance(raw.get("id"), str) else ""
-        place = f"{where}: entry {number}{label}"
-        table = validated(KnownTable, raw, where=place)
-        if table.id in entries:
-            raise ScenarioError(f"{place}: id {table.id!r} is used by an earlier entry")
-        if rules is not None and table.rule not in rules:
-            raise ScenarioError(f"{place}: unknown rule {table.rule!r}{nearest(table.rule, rules)}")
+    entries = []
+    for place, table in named_tables(KnownTable, file.known, what="entry", where=where, rules=rules):
         try:
-            entries[table.id] = _entry(table)
+            entries.append(_entry(table))
         except ScenarioError as error:
             raise ScenarioError(f"{place}: {error}") from None
-    return tuple(entries.values())
+    return tuple(entries)
 
 
 def _entry(table: KnownTable) -> KnownDeviation:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from .axes import legal_base
-from .border import FileModel, SchemaOne, parse_toml, read_toml, validated
+from .border import FileModel, SchemaOne, named_tables, parse_toml, read_text, read_toml, validated
 from .scenario import Scenario, ScenarioError, nearest, scenario_from_mapping
 from .suites import Suite
 
@@ -136,8 +136,8 @@ def load_museum(path: Path, *, rules: Collection[str] | None = None) -> Museum:
     Raises:
         ScenarioError: what is wrong, with file, exhibit, value and the nearest valid name.
     """
-    read_toml(path)  # whatever is wrong with the file itself
-    return parse_museum(path.read_text(encoding="utf-8"), name=path.stem, rules=rules)
+    text = read_text(path)
+    return _museum(parse_toml(text, where=str(path)), text, name=path.stem, rules=rules)
 
 
 def parse_museum(text: str, *, name: str, rules: Collection[str] | None = None) -> Museum:
@@ -146,22 +146,19 @@ def parse_museum(text: str, *, name: str, rules: Collection[str] | None = None) 
     Raises:
         ScenarioError: as `load_museum`.
     """
+    return _museum(parse_toml(text, where=f"{name}.toml"), text, name=name, rules=rules)
+
+
+def _museum(tables: Mapping[str, Any], text: str, *, name: str, rules: Collection[str] | None) -> Museum:
     where = f"{name}.toml"
-    file = validated(MuseumFile, parse_toml(text, where=where), where=where)
+    file = validated(MuseumFile, tables, where=where)
     defaults = legal_base(file.defaults, where=f"{where}: defaults")
-    exhibits: dict[str, Exhibit] = {}
-    for number, raw in enumerate(file.exhibit, start=1):
-        label = f" ({raw['id']})" if isinstance(raw.get("id"), str) else ""
-        place = f"{where}: exhibit {number}{label}"
-        table = validated(ExhibitTable, raw, where=place)
-        if table.id in exhibits:
-            raise ScenarioError(f"{place}: id {table.id!r} is used by an earlier exhibit")
-        if rules is not None and table.rule not in rules:
-            raise ScenarioError(f"{place}: unknown rule {table.rule!r}{nearest(table.rule, rules)}")
+    exhibits = []
+    for place, table in named_tables(ExhibitTable, file.exhibit, what="exhibit", where=where, rules=rules):
         if table.bad == table.fixed:
             raise ScenarioError(f"{place}: bad and fixed are the same: {table.bad!r}")
-        exhibits[table.id] = _exhibit(table, defaults, place)
-    return Museum(name=name, title=file.title, exhibits=tuple(exhibits.values()), text=text)
+        exhibits.append(_exhibit(table, defaults, place))
+    return Museum(name=name, title=file.title, exhibits=tuple(exhibits), text=text)
 
 
 def _exhibit(table: ExhibitTable, defaults: Mapping[str, Any], where: str) -> Exhibit:

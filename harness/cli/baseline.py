@@ -21,7 +21,7 @@ from ..judging.verdict import Cluster, ExitCode, Standing, Verdict
 from .baseline_files import NEAREST_GATE, gate_of
 from .check import open_records
 from .git import user_of
-from .manifest import ManifestError
+from .manifest import verdict_in
 from .options import GateFile
 
 __all__ = ["accept", "review"]
@@ -139,15 +139,8 @@ class _Desk:
 
     @classmethod
     def at(cls, directory: Path, known: Path | None, gate: Path | None) -> _Desk:
-        from ...reports.json_file import read_verdict
-
         file = known or gate_of(gate).known
-        try:
-            verdict = read_verdict(directory / "verdict.json")
-        except FileNotFoundError:
-            raise ManifestError(f"{directory} holds no verdict: there is no verdict.json") from None
-        except ValueError as error:
-            raise ManifestError(str(error)) from None
+        verdict = verdict_in(directory)
         if file is None:
             raise ScenarioError(
                 "where to? write --known FILE, or known = FILE under [tool.stepaudit.gate] of pyproject.toml"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...scenarios import ScenarioError
+from ...scenarios.border import read_text
 from ...scenarios.gate import NO_GATE, PROJECT_FILE, Gate, find_gate, load_gate
 from ...scenarios.known import KNOWN_FILE, KnownDeviation, parse_known
 from ..contract import RULES
@@ -104,15 +105,7 @@ def _parsed(texts: Sequence[KnownText]) -> Baseline:
 
 
 def _text(path: Path, *, source: str = "") -> KnownText:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: is not UTF-8 at byte {error.start}") from None
-    return KnownText(source=source or str(path), file=source or str(path), text=text)
+    return KnownText(source=source or str(path), file=source or str(path), text=read_text(path))
 
 
 def _text_at_base(path: Path, ref: str) -> KnownText:

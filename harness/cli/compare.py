@@ -13,7 +13,7 @@ from ..judging.comparison import RunSide, compare_runs
 from ..judging.curve_comparison import CurveSet, curve_set
 from ..judging.verdict import Verdict
 from ..running.store import Store
-from .manifest import RECORDS, ManifestError
+from .manifest import RECORDS, ManifestError, verdict_in
 
 __all__ = ["compare"]
 
@@ -71,14 +71,7 @@ def compare(
 
 
 def _side(directory: Path, subject: str | None) -> RunSide:
-    from ...reports.json_file import read_verdict
-
-    try:
-        verdict = read_verdict(directory / "verdict.json")
-    except FileNotFoundError:
-        raise ManifestError(f"{directory} holds no verdict: there is no verdict.json") from None
-    except ValueError as error:
-        raise ManifestError(str(error)) from None
+    verdict = verdict_in(directory)
     chosen = None if subject is None else _chosen(subject, verdict, directory)
     return RunSide(
         source=str(directory), verdict=verdict, curves=_curves(directory, verdict, chosen), subject=chosen

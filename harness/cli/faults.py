@@ -16,7 +16,7 @@ from ...scenarios.faults import FAULTS, UNUSUAL
 from ...scenarios.suites import load_suite
 from ..contract import contract_named
 from ..judging.cells import judge_cell
-from ..judging.score import Catch, Score, score_fault, score_unusual
+from ..judging.score import Catch, FaultScore, Score, UnusualScore, score_fault, score_unusual
 from ..judging.verdict import CellVerdict, ExitCode
 from ..running.engine import run_sweep
 from ..running.events import CellFinished, CellReused, SweepEvent
@@ -97,35 +97,43 @@ def faults(
         finally:
             progress.shutdown()
 
-        def verdicts(subject: str, *, beside_numeric: bool) -> Iterator[CellVerdict]:
-            alone = resolve(subject).supports(_TRACED) is None
-            cells = [cell.scenario for cell in plan if cell.subject.name == subject]
-            kept = (item for item in cells if beside_numeric or not alone or item.tier is Tier.TRACE)
-            return _judged(store, (ids[subject][item.label] for item in kept))
-
-        def scored(*, beside_numeric: bool) -> Score:
-            return Score(
-                faults=tuple(
-                    score_fault(
-                        name,
-                        FAULTS[name].rule,
-                        FAULTS[name].family.value,
-                        verdicts(subject, beside_numeric=beside_numeric),
-                    )
-                    for name, subject in seeded.items()
-                ),
-                unusual=tuple(
-                    score_unusual(name, verdicts(subject, beside_numeric=beside_numeric))
-                    for name, subject in unusual.items()
-                ),
-            )
-
-        console = Console(highlight=False, markup=False)
-        if numeric:
-            console.print(f"The trace tier alone: {_sentence(scored(beside_numeric=False))}")
-        score = scored(beside_numeric=True)
+        tally, traced = _Tally(), _Tally()
+        for name, subject in (seeded | unusual).items():
+            labels = (cell.scenario.label for cell in plan if cell.subject.name == subject)
+            cells = list(_judged(store, (ids[subject][label] for label in labels)))
+            tally.add(name, cells)
+            takes_trace = resolve(subject).supports(_TRACED) is None
+            traced.add(name, [cell for cell in cells if not takes_trace or _is_traced(cell)])
+    console = Console(highlight=False, markup=False)
+    if numeric:
+        console.print(f"The trace tier alone: {_sentence(traced.score())}")
+    score = tally.score()
     _print(score, console)
     return ExitCode.PASSED if score.is_perfect else ExitCode.VIOLATED
+
+
+class _Tally:
+    """The scores of the trainers, one after the other."""
+
+    def __init__(self) -> None:
+        self._faults: list[FaultScore] = []
+        self._unusual: list[UnusualScore] = []
+
+    def add(self, name: str, cells: list[CellVerdict]) -> None:
+        """Score one trainer."""
+        fault = FAULTS.get(name)
+        if fault is None:
+            self._unusual.append(score_unusual(name, cells))
+        else:
+            self._faults.append(score_fault(name, fault.rule, fault.family.value, cells))
+
+    def score(self) -> Score:
+        """Return the scores of all."""
+        return Score(faults=tuple(self._faults), unusual=tuple(self._unusual))
+
+
+def _is_traced(cell: CellVerdict) -> bool:
+    return bool(cell.scenario["tier"] == Tier.TRACE)
 
 
 def _judged(store: Store, cell_ids: Iterable[str]) -> Iterator[CellVerdict]:

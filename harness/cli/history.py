@@ -15,12 +15,10 @@ from ..contract import rule_named
 from ..judging.verdict import ExitCode, Verdict
 from ..running.history import cell_histories, history_path, read_history, record_run
 from .git import commit_of, project_of
-from .numbers import Count
+from .numbers import Whole, at_least
 from .options import Many
 
 __all__ = ["history", "remember"]
-
-_RUNS = 40
 
 
 def history(
@@ -28,7 +26,7 @@ def history(
     subject: Many = None,
     rule: Many = None,
     select: str | None = None,
-    runs: Count = None,
+    runs: Whole = 40,
     all_projects: bool = False,
 ) -> int:
     """Show since which run, commit or version each rule of each subject deviates, with a line over the last runs.
@@ -42,7 +40,7 @@ def history(
     select
         Show the cells that deviated when they ran last, of the scenarios that match; "" for all of them.
     runs
-        How many runs, the newest; 40 without it.
+        How many runs, the newest.
     all_projects
         Of all projects, not only of the one in this directory.
     """
@@ -51,9 +49,7 @@ def history(
     path = history_path()
     if path is None:
         raise ScenarioError("there is no history: STEPAUDIT_HISTORY is empty")
-    number = _RUNS if runs is None else runs
-    if number < 1:
-        raise ScenarioError(f"--runs must be at least 1, not {number}")
+    number = at_least("--runs", runs, 1)
     rules = {rule_named(name).rule_id for name in rule or ()}
     selection = None if select is None else parse_selection(select, SCENARIO_VOCABULARY)
     project = None if all_projects else project_of(Path.cwd())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..subjects import Subject, SubjectError, resolve
-from ..subjects.environment import PYTHON, normal_name
+from ..subjects.environment import PYTHON, normal_name, package_of
 from ..subjects.laid_over import pins_of, with_pins
 from ..subjects.own import OwnLoop
 
@@ -32,16 +32,12 @@ def laid(names: Sequence[str], releases: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         is_own = isinstance(subjects[name], OwnLoop)
-        own = [pin for pin in pins if is_own or _package(pin) in used[name]]
-        further = [pin for pin in pins if _package(pin) not in everyone or _package(pin) == PYTHON]
+        own = [pin for pin in pins if is_own or package_of(pin) in used[name]]
+        further = [pin for pin in pins if package_of(pin) not in everyone or package_of(pin) == PYTHON]
         found.append(with_pins(name, [pin for pin in pins if pin in {*own, *further}]) if own else name)
     if found == list(names):
         raise SubjectError(f"--with {' '.join(pins)}: no subject of this run uses it ({_uses(subjects)})")
     return found
-
-
-def _package(pin: str) -> str:
-    return pin.partition("==")[0]
 
 
 def _uses(subjects: dict[str, Subject]) -> str:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["MANIFEST", "RECORDS", "KnownText", "Manifest", "ManifestError", "read_manifest", "write_manifest"]
+if TYPE_CHECKING:
+    from ..judging.verdict import Verdict
+
+__all__ = [
+    "MANIFEST",
+    "RECORDS",
+    "KnownText",
+    "Manifest",
+    "ManifestError",
+    "read_manifest",
+    "verdict_in",
+    "write_manifest",
+]
 
 MANIFEST = "run.json"
 RECORDS = "records.sqlite"
@@ -90,3 +102,19 @@ def read_manifest(directory: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{path} is no run of this version: {where}: {first['msg']}") from None
+
+
+def verdict_in(directory: Path) -> Verdict:
+    """Return the verdict of the run in a directory.
+
+    Raises:
+        ManifestError: there is none, or it is not one of ours.
+    """
+    from ...reports.json_file import read_verdict
+
+    try:
+        return read_verdict(directory / "verdict.json")
+    except FileNotFoundError:
+        raise ManifestError(f"{directory} holds no verdict: there is no verdict.json") from None
+    except ValueError as error:
+        raise ManifestError(str(error)) from None

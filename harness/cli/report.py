@@ -8,7 +8,7 @@ from rich.console import Console
 
 from .check import open_records
 from .extras import extras_of
-from .manifest import ManifestError
+from .manifest import verdict_in
 
 __all__ = ["report"]
 
@@ -23,16 +23,10 @@ def report(directory: Path = Path("stepaudit-out"), /, *, verbose: bool = False)
     verbose
         Show every cluster and traceback.
     """
-    from ...reports.json_file import read_verdict
     from ...reports.terminal import print_summary
     from ...reports.write import write_reports
 
-    try:
-        verdict = read_verdict(directory / "verdict.json")
-    except FileNotFoundError:
-        raise ManifestError(f"{directory} holds no verdict: there is no verdict.json") from None
-    except ValueError as error:
-        raise ManifestError(str(error)) from None
+    verdict = verdict_in(directory)
     with open_records(directory) as store:
         write_reports(verdict, store.get, directory, extras=extras_of(verdict))
     print_summary(verdict, console=Console(), out_dir=directory, verbose=verbose)

@@ -24,7 +24,7 @@ from ..running.store import Store
 from .baseline_files import NEAREST_GATE, Baseline, baseline_of, gate_of
 from .conclude import conclude
 from .manifest import RECORDS, Manifest, write_manifest
-from .numbers import Count, seconds_of
+from .numbers import Count, at_least, seconds_of
 from .options import GateFile, Many
 from .plan import SweepPlan, plan_sweep
 
@@ -231,9 +231,7 @@ def _options(
         raise ScenarioError(f"--fresh-fraction must be between 0 and 1, not {fresh_fraction:g}")
     options = replace(SweepOptions(), timeout_s=seconds_of(timeout), fresh_fraction=fresh_fraction)
     if jobs is not None:
-        if jobs < 1:
-            raise ScenarioError(f"--jobs must be at least 1, not {jobs}")
-        options = replace(options, workers=jobs)
+        options = replace(options, workers=at_least("--jobs", jobs, 1))
     if memory is not None:
         if not 0 < memory < MOST_MEMORY:
             raise ScenarioError(f"--memory must be GiB above 0 and below {MOST_MEMORY}, not {memory:g}")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ...scenarios import Scenario, ScenarioError, nearest
 from ..contract import Contract, contract_named
-from ..judging.timeline import Timeline, TimelineRow, timeline_cell
+from ..judging.timeline import Pair, Timeline, TimelineRow, timeline_cell
 from ..judging.verdict import CellOutcome, ExitCode
 from ..ledger import CellRecord
 from ..running.engine import run_sweep
@@ -28,7 +28,7 @@ from ..subjects import Subject, resolve
 from ..subjects.environment import normal_name
 from ..subjects.laid_over import with_pins
 from .manifest import RECORDS
-from .numbers import Count, seconds_of
+from .numbers import Count, at_least, seconds_of
 from .options import Many
 from .plan import choose_scenarios
 
@@ -93,11 +93,9 @@ def timeline(
     scenarios = choose_scenarios(suite, tier=tier).scenarios
     releases = _releases(versions)
     subjects = _subjects(name, releases, with_ or ())
-    if jobs is not None and jobs < 1:
-        raise ScenarioError(f"--jobs must be at least 1, not {jobs}")
     options = replace(SweepOptions(), timeout_s=seconds_of(timeout), fresh_fraction=0.0)
     if jobs is not None:
-        options = replace(options, workers=jobs)
+        options = replace(options, workers=at_least("--jobs", jobs, 1))
 
     from ...reports.progress import SweepProgress
     from ...reports.timeline import print_timeline, write_timeline
@@ -146,10 +144,12 @@ def _releases(text: str) -> list[str]:
     return releases
 
 
-def _subjects(package: str, releases: list[str], others: Iterable[str]) -> list[tuple[str, str, Subject]]:
+def _subjects(package: str, releases: list[str], others: Iterable[str]) -> list[tuple[str, Pair, Subject]]:
     """Return release, pair and subject of every row."""
     others = list(others)
-    rows = [(release, "of its time", SUBJECTS[package](release)) for release in releases]
+    rows: list[tuple[str, Pair, str]] = [
+        (release, "of its time", SUBJECTS[package](release)) for release in releases
+    ]
     if others:
         rows += [
             (release, "asked for", with_pins(SUBJECTS[package](release), others)) for release in releases
@@ -159,7 +159,7 @@ def _subjects(package: str, releases: list[str], others: Iterable[str]) -> list[
 
 def _row(
     release: str,
-    pair: str,
+    pair: Pair,
     subject: Subject,
     scenarios: Iterable[Scenario],
     records: dict[tuple[str, Scenario], CellRecord],
@@ -169,7 +169,7 @@ def _row(
     return TimelineRow(
         release=release,
         subject=subject.name,
-        pair="of its time" if pair == "of its time" else "asked for",
+        pair=pair,
         packages=dict(own[0].versions) if own else {},
         cells=[timeline_cell(record, contract) for record in own],
     )

@@ -46,6 +46,8 @@ class Bounds:
 
 
 _OUT_OF_TIME = "left out for want of time; `stepaudit explain` makes it"
+_TARGETS = {"optimizer_steps", "global_step"}
+"""figures that are T themselves, the symbol with which the contract's formula begins"""
 _GOOD = 0.95
 """share of the cells that a formula must give to be shown"""
 _TELLING = 0.5
@@ -276,15 +278,11 @@ def _shown(
         numbers=f"{numbers} = {value}" if numbers != str(value) else numbers,
         label=books.scenario.label,
         where=where,
-        contract=f"{_symbol(sample.figure.name)}{due}",
+        contract=due if sample.figure.name in _TARGETS else f"{sample.figure.name} = {due}",
         right=right,
         of=len(sample.cells),
         rivals=[candidate.text for candidate in rivals[:3]],
     )
-
-
-def _symbol(figure: str) -> str:
-    return "" if figure == "optimizer_steps" else f"{figure} = " if figure != "global_step" else ""
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -297,12 +295,7 @@ def _filled(text: str, values: dict[str, str]) -> str:
 def _weights(divisor: Divisor) -> str:
     parts = []
     for case in divisor.cases:
-        when = (
-            ""
-            if not case.condition
-            else f" {case.condition}"
-            if case.condition == "elsewhere"
-            else f" where {case.condition}"
-        )
+        where = "" if case.condition in {"", "elsewhere"} else "where "
+        when = f" {where}{case.condition}" if case.condition else ""
         parts.append(f"{case.weight}{when}{f' ({case.meaning})' if case.meaning else ''}")
     return "; ".join(parts)

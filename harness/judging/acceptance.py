@@ -72,13 +72,12 @@ def proposals_for(
     )
     if formula is not None:
         return _proposed(members, beside, got_formula=formula.text)
-    return [
-        proposal
-        for got, having in by_value.items()
-        for proposal in _proposed(
-            having, [*beside, *(cell for cell in members if cell not in having)], got=got
-        )
-    ]
+    proposals = []
+    for got, having in by_value.items():
+        covered = {cell.id for cell in having}
+        others = [*beside, *(cell for cell in members if cell.id not in covered)]
+        proposals += _proposed(having, others, got=got)
+    return proposals
 
 
 def wrong_values(record: CellRecord, contract: Contract, rule: str) -> list[Wrong]:

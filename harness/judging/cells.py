@@ -118,7 +118,7 @@ def judge_cell(
             if entry.covers(
                 rule=rule.rule_id,
                 subject=record.subject,
-                scenario=record.scenario.to_mapping(),
+                scenario=blank["scenario"],
                 packages=record.versions,
                 numbers=numbers,
             )

@@ -44,7 +44,8 @@ def covering_selections(
     while left:
         group = left if _is_free(wanted[left], others, values) else _grown(left, wanted, others, values)
         found.append((_text(inside, group, names, values), group))
-        left = [number for number in left if number not in set(group)]
+        covered = set(group)
+        left = [number for number in left if number not in covered]
     for text, group in found:
         selection = parse_selection(text, SCENARIO_VOCABULARY)
         assert all(selection.matches(inside[number]) for number in group)

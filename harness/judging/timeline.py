@@ -13,7 +13,9 @@ from ..ledger import CellRecord, Outcome, Update
 from .cells import judge_cell
 from .verdict import CellOutcome
 
-__all__ = ["ACCOUNTING", "Timeline", "TimelineCell", "TimelineRow", "timeline_cell"]
+__all__ = ["ACCOUNTING", "Pair", "Timeline", "TimelineCell", "TimelineRow", "timeline_cell"]
+
+Pair = Literal["of its time", "asked for"]
 
 _LARGEST_SCALE = 64
 _NEAR = 1e-4
@@ -77,9 +79,7 @@ class TimelineRow(_Model):
 
     release: str
     subject: str
-    pair: Literal["of its time", "asked for"] = Field(
-        description="whose companions: those of its time, or named ones"
-    )
+    pair: Pair = Field(description="whose companions: those of its time, or named ones")
     packages: dict[str, str]
     cells: list[TimelineCell]
 

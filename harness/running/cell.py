@@ -13,6 +13,7 @@ from ..ledger import CellError, CellRecord, Claims, Outcome, Replay, Resumption,
 from ..probes import Runaway, planned_from_output
 from ..subjects import Subject, resolve
 from . import output
+from .packed import blank_record
 from .request import CellRequest
 from .resumption import NotResumableError, train_resumed
 from .sitting import Sitting, final_parameters
@@ -33,15 +34,7 @@ def run_cell(subject: Subject, request: CellRequest, scratch: Path) -> CellRecor
         request: scenario and identity of the cell.
         scratch: an empty directory that is removed afterwards.
     """
-    blank = CellRecord(
-        cell_id=request.cell_id,
-        scenario=request.scenario,
-        subject=request.subject,
-        contract=request.contract,
-        versions=request.versions,
-        device=request.device,
-        outcome=Outcome.COMPLETED,
-    )
+    blank = blank_record(request)
     if request.scenario.ranks == 1:
         return _run_alone(subject, request, scratch, blank, into=[])
     from .ranks import run_ranks

@@ -208,26 +208,21 @@ class _Sweep:
                 for cell in claim(cells):
                     self._keep(pack(error_record(cell, error)), repeat=repeat)
             else:
-                on_ranks = cells[0].scenario.ranks > 1
-                spec = self._spec(
-                    list(subjects.values()),
-                    directory,
-                    repeat=repeat,
-                    on_ranks=on_ranks,
-                    on_cpu=cells[0].device == "cpu",
-                )
+                spec = self._spec(list(subjects.values()), cells[0], directory, repeat=repeat)
                 groups.append(Group(spec, cells, claim))
         return groups
 
     def _spec(
-        self, subjects: list[Subject], directory: Path | None, *, repeat: bool, on_ranks: bool, on_cpu: bool
+        self, subjects: list[Subject], sample: CellRequest, directory: Path | None, *, repeat: bool
     ) -> WorkerSpec:
+        """Return the worker of a group; `sample` is one of its cells, alike in ranks and device."""
+        on_cpu = sample.device == "cpu"
         first = subjects[0]
         name = first.environment.name if first.environment else "base"
         if first.own_process:
             name = f"{name} {first.name}"
         imports = dict.fromkeys(module for subject in subjects for module in subject.imports)
-        if on_ranks:
+        if sample.scenario.ranks > 1:
             name = f"{name} on ranks"
             imports |= dict.fromkeys(LAUNCHER)
         return WorkerSpec(

@@ -96,8 +96,9 @@ def installed_versions(packages: Iterable[str], environment: Environment | None)
 
 def interpreter(environment: Environment | None, directory: Path | None) -> str:
     """Return the interpreter of a worker: that of its environment where it hides the base, else the one that runs."""
-    hides = environment is not None and environment.base is not None and directory is not None
-    return interpreter_of(directory) if hides and directory is not None else sys.executable
+    if environment is None or environment.base is None or directory is None:
+        return sys.executable
+    return interpreter_of(directory)
 
 
 def scrubbed_variables(variables: Mapping[str, str]) -> dict[str, str]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..judging.verdict import CellOutcome, Verdict
+from .packed import encodable
 
 __all__ = [
     "CellHistory",
     "HistoryPoint",
     "RuleHistory",
+    "SubjectHistory",
     "cell_histories",
     "history_path",
     "read_history",
@@ -85,43 +87,44 @@ class HistoryPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RuleHistory:
-    """One rule under one subject, run by run, the oldest first."""
+class SubjectHistory:
+    """Something about one subject, run by run, the oldest first."""
 
     subject: str
-    rule: str
     points: tuple[HistoryPoint, ...]
 
     @property
     def since(self) -> HistoryPoint | None:
         """The run with which the present deviation began; None where the last run had none."""
-        return _since(self.points)
+        first = None
+        for point in reversed(self.points):
+            if not point.deviating:
+                break
+            first = point
+        return first
 
     @property
     def before(self) -> HistoryPoint | None:
-        """The last run that conformed before it; None where no run did."""
-        return _before(self.points)
+        """The last run that conformed before the present deviation; None where there is none, or no run did."""
+        if self.since is None:
+            return None
+        return next((point for point in reversed(self.points) if not point.deviating), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellHistory:
-    """One cell that deviated in its last run: as `RuleHistory`, and which rules it broke there."""
+class RuleHistory(SubjectHistory):
+    """One rule."""
 
-    subject: str
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellHistory(SubjectHistory):
+    """One cell that deviated in its last run, and which rules it broke there."""
+
     label: str
     scenario: Mapping[str, Any]
     rules: tuple[str, ...]
-    points: tuple[HistoryPoint, ...]
-
-    @property
-    def since(self) -> HistoryPoint | None:
-        """The run with which the present deviation began."""
-        return _since(self.points)
-
-    @property
-    def before(self) -> HistoryPoint | None:
-        """The last run that conformed before it; None where no run did."""
-        return _before(self.points)
 
 
 def history_path() -> Path | None:
@@ -157,8 +160,8 @@ def record_run(path: Path, verdict: Verdict, *, project: str, commit: str | None
             (
                 project,
                 verdict.started,
-                _text(verdict.command),
-                _text(verdict.suite),
+                encodable(verdict.command),
+                encodable(verdict.suite),
                 commit,
                 dirty,
                 verdict.exit_code,
@@ -171,10 +174,10 @@ def record_run(path: Path, verdict: Verdict, *, project: str, commit: str | None
                 continue
             broken = {deviation.rule for deviation in cell.deviations}
             for rule in cell.rules_checked:
-                tally = tallies.setdefault((_text(cell.subject), rule), [0, 0])
+                tally = tallies.setdefault((encodable(cell.subject), rule), [0, 0])
                 tally[0] += 1
                 tally[1] += rule in broken
-            key = (_text(cell.subject), json.dumps(cell.scenario, sort_keys=True))
+            key = (encodable(cell.subject), json.dumps(cell.scenario, sort_keys=True))
             connection.execute(
                 "INSERT OR IGNORE INTO cells (subject, scenario, label) VALUES (?, ?, ?)", (*key, cell.label)
             )
@@ -268,21 +271,6 @@ def _point(
     )
 
 
-def _since(points: tuple[HistoryPoint, ...]) -> HistoryPoint | None:
-    first = None
-    for point in reversed(points):
-        if not point.deviating:
-            break
-        first = point
-    return first
-
-
-def _before(points: tuple[HistoryPoint, ...]) -> HistoryPoint | None:
-    if _since(points) is None:
-        return None
-    return next((point for point in reversed(points) if not point.deviating), None)
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file, and refuse one that is not ours."""
@@ -296,8 +284,3 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         elif (application, version) != (_APPLICATION, _VERSION):
             raise sqlite3.DatabaseError("it is a database of another program, or of another version")
         yield connection
-
-
-def _text(text: str) -> str:
-    """Replace lone surrogates, which a command line may hold and a database does not."""
-    return text.encode(errors="replace").decode()

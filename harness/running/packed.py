@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..ledger import CellError, CellRecord, Outcome, record_from_json, record_to_json
@@ -12,7 +12,7 @@ from ..ledger import CellError, CellRecord, Outcome, record_from_json, record_to
 if TYPE_CHECKING:
     from .request import CellRequest
 
-__all__ = ["PackedRecord", "error_record", "pack"]
+__all__ = ["PackedRecord", "blank_record", "encodable", "error_record", "pack"]
 
 _LEVEL = 1
 """three times as fast as the default level, for records a fifth larger"""
@@ -66,19 +66,17 @@ def pack(record: CellRecord) -> PackedRecord:
     """Return the record, compressed."""
     return PackedRecord(
         cell_id=record.cell_id,
-        subject=_encodable(record.subject),
+        subject=encodable(record.subject),
         outcome=record.outcome,
         seconds=record.seconds,
         error_kind=record.error.kind if record.error else "",
-        error_message=_encodable(record.error.message) if record.error else "",
+        error_message=encodable(record.error.message) if record.error else "",
         payload=zlib.compress(record_to_json(record).encode(), _LEVEL),
     )
 
 
-def error_record(
-    request: CellRequest, error: CellError, *, output: str = "", seconds: float = 0.0
-) -> CellRecord:
-    """Return the record of a cell that has no books."""
+def blank_record(request: CellRequest, outcome: Outcome = Outcome.COMPLETED) -> CellRecord:
+    """Return the record of a cell with nothing in it yet."""
     return CellRecord(
         cell_id=request.cell_id,
         scenario=request.scenario,
@@ -86,13 +84,17 @@ def error_record(
         contract=request.contract,
         versions=request.versions,
         device=request.device,
-        outcome=Outcome.ERROR,
-        error=error,
-        output=output,
-        seconds=seconds,
+        outcome=outcome,
     )
 
 
-def _encodable(text: str) -> str:
+def error_record(
+    request: CellRequest, error: CellError, *, output: str = "", seconds: float = 0.0
+) -> CellRecord:
+    """Return the record of a cell that has no books."""
+    return replace(blank_record(request, Outcome.ERROR), error=error, output=output, seconds=seconds)
+
+
+def encodable(text: str) -> str:
     """Replace lone surrogates, which a file name or a message may hold and a database does not."""
     return text.encode(errors="replace").decode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...scenarios import Tier
 from ..ledger import CellError, CellRecord, Outcome
 from .environment import default_cache, installed_versions
-from .packed import error_record
+from .packed import blank_record, error_record
 from .request import CellRequest, Option, cell_id
 from .resolution import completed
 from .shard import Shard
@@ -139,5 +139,4 @@ def refusal(request: CellRequest, subject: Subject) -> CellRecord | None:
         return error_record(request, CellError(kind="exception", message=message))
     if reason is None:
         return None
-    blank = error_record(request, CellError(kind="", message=""))
-    return replace(blank, outcome=Outcome.UNSUPPORTED, error=None, reason=reason)
+    return replace(blank_record(request, Outcome.UNSUPPORTED), reason=reason)

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from ...scenarios import nearest
 from ...scenarios.companions import companions_of
-from ..subjects.environment import ABSENT, PYTHON, normal_name, version_in
+from ..subjects.environment import ABSENT, PYTHON, normal_name, package_of, version_in
 from ..subjects.own import OwnLoop
 from ..subjects.subject import SubjectError
 from .base_view import base_root
@@ -67,7 +67,7 @@ def _resolved(subject: Subject, environment: Environment, cache_dir: Path) -> En
             f"environment of Python {python}, with the torch that goes with it",
         )
     companions = companions_of(asked)
-    own = {normal_name(pin.partition("==")[0]) for pin in environment.requirements}
+    own = {package_of(pin) for pin in environment.requirements}
     held = _held(subject, {*asked, *companions, *own})
     file = cache_dir.absolute() / "resolutions" / f"{_key(asked | companions | held)}.json"
     answer = _remembered(file)
@@ -78,8 +78,8 @@ def _resolved(subject: Subject, environment: Environment, cache_dir: Path) -> En
         _remember(file, found)
         answer = found
     laid = answer["requirements"]
-    names = {normal_name(pin.partition("==")[0]) for pin in laid}
-    kept = tuple(pin for pin in environment.requirements if normal_name(pin.partition("==")[0]) not in names)
+    names = {package_of(pin) for pin in laid}
+    kept = tuple(pin for pin in environment.requirements if package_of(pin) not in names)
     return replace(
         environment,
         requirements=(*laid, *kept),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario, Tier
+from ...scenarios import DatasetKind, Precision, Scenario, Tier
 from ..ledger import Claims
 from .environment import Environment
-from .subject import Bench, common_limits, schedule_limits
+from .subject import MODEL_LOSS, Bench, common_limits, schedule_limits
 
 __all__ = ["AccelerateDocs", "AccelerateVariant"]
 
@@ -50,8 +50,7 @@ class AccelerateDocs:
             return "dataset iterable: the documented resume counts in lengths of the loader"
         if self._variant is AccelerateVariant.UNEVEN_BATCHES and scenario.ranks > 1:
             return "even_batches off on several ranks: a rank without a last micro-batch needs join_uneven_inputs"
-        protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        limits = common_limits(scenario, protocols=protocols, contract=self.contract, on_ranks=True)
+        limits = common_limits(scenario, protocols=MODEL_LOSS, contract=self.contract, on_ranks=True)
         return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:

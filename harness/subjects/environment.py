@@ -11,7 +11,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from functools import cache
 
-__all__ = ["ABSENT", "PYTHON", "Environment", "is_pin", "normal_name", "version_in"]
+__all__ = ["ABSENT", "PYTHON", "Environment", "is_pin", "normal_name", "package_of", "version_in"]
 
 _PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
@@ -85,6 +85,11 @@ def is_pin(text: str) -> bool:
 def normal_name(name: str) -> str:
     """Return a distribution's name in its normal form (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def package_of(pin: str) -> str:
+    """Return the distribution of a pin `name==version`, in its normal form."""
+    return normal_name(pin.partition("==")[0])
 
 
 def version_in(package: str, environment: Environment | None) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import LossProtocol, Precision, Scenario
+from ...scenarios import Precision, Scenario
 from ..ledger import Claims
 from .environment import Environment
 from .lightning import LIGHTNING
 from .overlay import overlay
-from .subject import Bench, common_limits, schedule_limits
+from .subject import MODEL_LOSS, Bench, common_limits, schedule_limits
 
 __all__ = ["FabricLoop"]
 
@@ -34,8 +34,7 @@ class FabricLoop:
 
     def supports(self, scenario: Scenario) -> str | None:
         """One rank; the loss comes from the model."""
-        protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
-        limits = common_limits(scenario, protocols=protocols, contract=self.contract)
+        limits = common_limits(scenario, protocols=MODEL_LOSS, contract=self.contract)
         return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:

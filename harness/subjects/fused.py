@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
+from ...scenarios import DatasetKind, Precision, Scenario
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
 from .environment import Environment
-from .subject import Bench, common_limits
+from .subject import MODEL_LOSS, Bench, common_limits
 
 __all__ = ["FusedLoop"]
 
@@ -31,11 +31,10 @@ class FusedLoop:
             return "max_steps 0: the loop refuses to make no update, and asks for -1 where epochs are meant"
         if terms_of(scenario, contract_named(self.contract)).M == 0:
             return "drop_last leaves no micro-batch: the loop refuses data that give none"
-        protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
         if scenario.ranks > 1 and scenario.dataset is DatasetKind.ITERABLE:
             return f"dataset iterable on {scenario.ranks} ranks: the loop refuses it, for it cannot deal the rows out"
         return common_limits(
-            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract, on_ranks=True
+            scenario, protocols=MODEL_LOSS, precisions=tuple(Precision), contract=self.contract, on_ranks=True
         )
 
     def train(self, bench: Bench) -> Claims:

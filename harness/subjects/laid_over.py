@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable, Sequence
 
-from .environment import PYTHON, Environment, is_pin, normal_name
+from .environment import PYTHON, Environment, is_pin, normal_name, package_of
 from .subject import Subject, SubjectError
 
 __all__ = ["bare_name", "laid_over", "pins_of", "with_pins"]
@@ -43,7 +43,7 @@ def with_pins(name: str, pins: Iterable[str]) -> str:
     """
     bare, own = pins_of(name)
     added = _normal(pins, where="--with")
-    kept = [pin for pin in own if _package(pin) not in {_package(item) for item in added}]
+    kept = [pin for pin in own if package_of(pin) not in {package_of(item) for item in added}]
     return f"{bare}[{','.join((*kept, *added))}]" if kept or added else bare
 
 
@@ -55,10 +55,10 @@ def laid_over(subject: Subject, pins: Sequence[str]) -> Subject:
     """
     own = subject.environment
     asked = tuple(pins)
-    names = [_package(pin) for pin in asked]
+    names = [package_of(pin) for pin in asked]
     environment = Environment(
         name="_".join(pin.replace("==", "-") for pin in asked)[:80].replace("+", "-").replace("!", "-"),
-        requirements=tuple(pin for pin in own.requirements if _package(pin) not in names) if own else (),
+        requirements=tuple(pin for pin in own.requirements if package_of(pin) not in names) if own else (),
         variables=_VARIABLES | (own.variables if own else {}),
         asked=asked,
     )
@@ -88,7 +88,3 @@ def _normal(pins: Iterable[str], *, where: str) -> tuple[str, ...]:
             raise SubjectError(f"{where}: {name} is named twice")
         found[normal_name(name)] = f"{normal_name(name)}=={version}"
     return tuple(found.values())
-
-
-def _package(pin: str) -> str:
-    return normal_name(pin.partition("==")[0])

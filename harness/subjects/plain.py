@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
+from ...scenarios import DatasetKind, Precision, Scenario
 from ..ledger import Claims
 from .environment import Environment
-from .subject import Bench, common_limits, schedule_limits
+from .subject import MODEL_LOSS, Bench, common_limits, schedule_limits
 
 __all__ = ["PlainLoop"]
 
@@ -28,13 +28,12 @@ class PlainLoop:
 
     def supports(self, scenario: Scenario) -> str | None:
         """The loss comes from the model; several ranks share sized data only."""
-        protocols = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
         if scenario.ranks > 1 and scenario.dataset is DatasetKind.ITERABLE:
             return (
                 f"dataset iterable on {scenario.ranks} ranks: torch's DistributedSampler deals out sized data"
             )
         limits = common_limits(
-            scenario, protocols=protocols, precisions=tuple(Precision), contract=self.contract, on_ranks=True
+            scenario, protocols=MODEL_LOSS, precisions=tuple(Precision), contract=self.contract, on_ranks=True
         )
         return limits or schedule_limits(scenario, self.contract)
 

@@ -13,6 +13,7 @@ from ..ledger import Claims, LogEntry
 from .environment import Environment
 
 __all__ = [
+    "MODEL_LOSS",
     "Bench",
     "ClaimsInProgress",
     "Subject",
@@ -22,6 +23,10 @@ __all__ = [
     "suited",
     "trainer_limits",
 ]
+
+
+MODEL_LOSS = (LossProtocol.NONE, LossProtocol.HONOURED, LossProtocol.IGNORED)
+"""the loss protocols of a loop that takes its loss from the model"""
 
 
 class SubjectError(ValueError):

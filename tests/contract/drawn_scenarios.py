@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stepaudit.harness.contract import CONTRACTS, expect, terms_of
 from stepaudit.scenarios import (
@@ -14,7 +17,7 @@ from stepaudit.scenarios import (
     Scenario,
 )
 
-__all__ = ["has_long_window", "scenarios"]
+__all__ = ["filled", "has_long_window", "scenarios"]
 
 EPOCHS = (0.25, 0.5, 1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 1 / 3, 0.1 + 0.2)
 
@@ -69,3 +72,40 @@ def scenarios(
 def has_long_window(scenario: Scenario, contract: str = "hf-5") -> bool:
     """Whether some window has more than one micro-batch."""
     return any(size > 1 for size in expect(scenario, CONTRACTS[contract]).windows)
+
+
+def filled(
+    plan: list[Scenario],
+    cells: int,
+    *,
+    contract: str,
+    most: int,
+    taken: Callable[[Scenario], Scenario | None],
+) -> list[Scenario]:
+    """Return the plan with drawn scenarios added until it has so many cells, always the same ones.
+
+    Args:
+        plan: what comes first.
+        cells: how many are wanted; fewer come of `most` draws that are not taken.
+        contract: name of the one whose space is drawn from.
+        most: draws.
+        taken: a drawn scenario as it is to be run, or None where it is not.
+    """
+    plan = list(plan)
+
+    @settings(
+        max_examples=most,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(scenario=scenarios(contract=contract))
+    def collect(scenario):
+        found = taken(scenario) if len(plan) < cells else None
+        if found is not None and found not in plan:
+            plan.append(found)
+
+    collect()
+    return plan[:cells]

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from agreement import assert_equal_accounts, assert_rules_hold, assert_weights
 from cell_runs import broken_rules
-from drawn_scenarios import scenarios
-from hypothesis import HealthCheck, Phase, given, settings
+from drawn_scenarios import filled
 from stepaudit.harness.contract import CONTRACTS, draw_up
 from stepaudit.harness.ledger import CellRecord, Outcome
 from stepaudit.harness.running.engine import run_sweep
@@ -90,31 +89,15 @@ def drawn_plan(release: Release, subject: Subject) -> list[Scenario]:
         for epochs, limit in ((3.0, None), (1.5, None), (1.0, 7))
         for first in FirstLabel
     )
-    plan = [scenario for scenario in corners if release.asked(scenario)]
 
-    @settings(
-        max_examples=20 * CELLS,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(scenario=scenarios(contract=subject.contract))
-    def collect(scenario):
+    def taken(scenario):
         # an accelerate 1.0 loader of length 0 yields one batch, None
         empty = scenario.drop_last and scenario.rows < scenario.per_device_batch_size
-        if (
-            len(plan) < CELLS
-            and not empty
-            and release.asked(scenario)
-            and subject.supports(scenario) is None
-            and scenario not in plan
-        ):
-            plan.append(scenario)
+        fits = not empty and release.asked(scenario) and subject.supports(scenario) is None
+        return scenario if fits else None
 
-    collect()
-    return plan[:CELLS]
+    plan = [scenario for scenario in corners if release.asked(scenario)]
+    return filled(plan, CELLS, contract=subject.contract, most=20 * CELLS, taken=taken)
 
 
 @pytest.fixture(scope="module", params=RELEASES, ids=lambda release: release.version)

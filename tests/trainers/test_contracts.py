@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from agreement import assert_weights
 from cell_runs import broken_rules
-from drawn_scenarios import scenarios
-from hypothesis import HealthCheck, Phase, given, settings
+from drawn_scenarios import filled
 from stepaudit.harness.contract import CONTRACTS, draw_up
 from stepaudit.harness.ledger import Outcome
 from stepaudit.harness.running.engine import run_sweep
@@ -27,24 +26,13 @@ def drawn_plan(name: str, cells: int) -> list[Scenario]:
     """The corners, and scenarios of the drawn space that the subject supports, always the same."""
     subject = resolve(name)
     corners = [suited(subject, item) for item in CORNERS]
-    plan = [item for item in corners if subject.supports(item) is None]
 
-    @settings(
-        max_examples=8 * cells,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(scenario=scenarios(contract=subject.contract))
-    def collect(scenario):
+    def taken(scenario):
         scenario = suited(subject, scenario.with_(epochs=max(1.0, float(round(scenario.epochs)))))
-        if len(plan) < cells and subject.supports(scenario) is None and scenario not in plan:
-            plan.append(scenario)
+        return scenario if subject.supports(scenario) is None else None
 
-    collect()
-    return plan[:cells]
+    plan = [item for item in corners if subject.supports(item) is None]
+    return filled(plan, cells, contract=subject.contract, most=8 * cells, taken=taken)
 
 
 @pytest.mark.timeout(600)

@@ -12,7 +12,15 @@ from ..causes import cause_of
 from ..contracts import Reduction
 from ..reduction import clip_factor, rank_tokens, window_weights
 
-__all__ = ["PROJECTED", "clip_factor", "judge_clip", "judge_leak", "judge_weight", "unclipped_weights"]
+__all__ = [
+    "PROJECTED",
+    "clip_factor",
+    "judge_clip",
+    "judge_leak",
+    "judge_weight",
+    "tolerance_of",
+    "unclipped_weights",
+]
 
 RELATIVE = 1e-9
 """Weights are float64 sums of at most some thousand terms of one sign, each with a handful of roundings of
@@ -43,7 +51,7 @@ def judge_weight(books: CellBooks) -> Findings:
     """Every label token of a window weighs what the contract's reduction says, all the same for a token mean."""
     if not _has_weights(books):
         return _NO_WEIGHTS
-    tolerance = _tolerance(books)
+    tolerance = tolerance_of(books)
     for update in books.observed.done:
         if update.weights is None and update.residual is None:
             continue  # not one of the updates that were sampled
@@ -77,7 +85,7 @@ def judge_leak(books: CellBooks) -> Findings:
     for update in books.observed.done:
         own = set(update.rows)
         heaviest = max(map(abs, (update.weights or {}).values()), default=0.0)
-        least = _tolerance(books) * heaviest if by_projection else 0.0
+        least = tolerance_of(books) * heaviest if by_projection else 0.0
         foreign = {
             row: weight
             for row, weight in (update.weights or {}).items()
@@ -170,7 +178,8 @@ def _has_weights(books: CellBooks) -> bool:
     return bool(known) or not books.observed.done
 
 
-def _tolerance(books: CellBooks) -> float:
+def tolerance_of(books: CellBooks) -> float:
+    """Return how far a weight may lie from the due one, relatively: exact with the tracer, wider by projection."""
     return RELATIVE if books.scenario.model is ModelKind.TRACER else PROJECTED[books.scenario.precision]
 
 

@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from stepaudit.harness.ledger import CellRecord, OptimizerStep, Outcome
+from stepaudit.harness.ledger import OptimizerStep
 from stepaudit.harness.running import output
+from stepaudit.harness.running.packed import blank_record
 from stepaudit.harness.running.request import CellRequest
 
 
@@ -26,17 +27,7 @@ def execute(request, scratch):
     events = globals()[name](request, scratch, argument) or ()
     if isinstance(events, CellRequest):
         request, events = events, ()
-    return CellRecord(
-        cell_id=request.cell_id,
-        scenario=request.scenario,
-        subject=request.subject,
-        contract=request.contract,
-        versions=request.versions,
-        device=request.device,
-        outcome=Outcome.COMPLETED,
-        events=events,
-        output=output.take(),
-    )
+    return dataclasses.replace(blank_record(request), events=events, output=output.take())
 
 
 def _update(weight=1.0):
