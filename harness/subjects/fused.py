@@ -8,7 +8,7 @@ from ...scenarios import DatasetKind, Precision, Scenario
 from ..contract import contract_named, terms_of
 from ..ledger import Claims, LogEntry
 from .environment import Environment
-from .subject import MODEL_LOSS, Bench, common_limits
+from .subject import MODEL_LOSS, Bench, common_limits, schedule_limits
 
 __all__ = ["FusedLoop"]
 
@@ -33,9 +33,10 @@ class FusedLoop:
             return "drop_last leaves no micro-batch: the loop refuses data that give none"
         if scenario.ranks > 1 and scenario.dataset is DatasetKind.ITERABLE:
             return f"dataset iterable on {scenario.ranks} ranks: the loop refuses it, for it cannot deal the rows out"
-        return common_limits(
+        limits = common_limits(
             scenario, protocols=MODEL_LOSS, precisions=tuple(Precision), contract=self.contract, on_ranks=True
         )
+        return limits or schedule_limits(scenario, self.contract)
 
     def train(self, bench: Bench) -> Claims:
         """Train as the scenario asks."""

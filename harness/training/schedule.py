@@ -26,7 +26,7 @@ class Schedule:
         total: T, the updates of the run.
 
     Raises:
-        ValueError: The schedule refuses ``lr_scheduler_kwargs``.
+        ValueError: The schedule refuses ``lr_scheduler_kwargs``, or cannot advance to its end.
     """
 
     def __init__(self, optimizer: Optimizer, config: TrainingConfig, *, total: int) -> None:
@@ -34,11 +34,17 @@ class Schedule:
 
         self._optimizer = optimizer
         self._follows_loss = config.lr_scheduler_type in {"reduce_lr_on_plateau", "greedy"}
+        warmup = warmup_updates(config, total=total)
+        if config.lr_scheduler_type == "polynomial" and warmup == total:
+            raise ValueError(
+                f"lr_scheduler_type='polynomial' with a warm-up of all {total} updates: transformers' schedule "
+                "divides by their difference after the last one"
+            )
         try:
             self._scheduler: Any = get_scheduler(
                 config.lr_scheduler_type,
                 optimizer=optimizer,
-                num_warmup_steps=warmup_updates(config, total=total),
+                num_warmup_steps=warmup,
                 num_training_steps=total,
                 scheduler_specific_kwargs=dict(config.lr_scheduler_kwargs),
             )

@@ -52,7 +52,7 @@ class TestRegistry:
         *((name, {"ranks": 2, "resume_at": 1}, "audited on one rank only") for name in BUILT_IN[:3]),
         ("unsloth-zoo@2026.10.5", {"ranks": 2}, "ranks 2"),
         *((name, {"precision": "bf16"}, "precision bf16") for name in BUILT_IN),
-        *((name, ALL_WARM_UP, "warmup_steps = T = 2") for name in BUILT_IN),
+        *((name, ALL_WARM_UP, "warmup_steps = T = 2") for name in (*BUILT_IN, "fused")),
         ("plain", {"loss_protocol": "overridden"}, "takes its loss from the model"),
         ("accelerate", {"loss_protocol": "overridden"}, "takes its loss from the model"),
         ("hf", {"rows": 1, "drop_last": True}, "loader of length 0"),

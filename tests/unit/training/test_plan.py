@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
 from hypothesis import given
 from hypothesis import strategies as st
 from stepaudit.harness.training import TrainingConfig, plan_training
 from stepaudit.harness.training.order import RowOrder
 from stepaudit.harness.training.packing import pack_rows
+from stepaudit.harness.training.schedule import Schedule
+from torch.nn import Parameter
+from torch.optim import SGD
 from torch.utils.data import BatchSampler
 
 small = st.integers(1, 9)
@@ -98,3 +102,12 @@ def test_a_row_longer_than_a_pack_is_refused():
     """The message names row and length."""
     with pytest.raises(ValueError, match="row 1 has 9 tokens, more than max_length=8"):
         pack_rows([3, 9], max_length=8)
+
+
+def test_a_schedule_that_cannot_end_is_refused_before_the_first_update():
+    """transformers' polynomial schedule divides by T - warmup when it advances after update T."""
+    config = TrainingConfig(lr_scheduler_type="polynomial", warmup_steps=3)
+    optimizer = SGD([Parameter(torch.zeros(1))])
+    with pytest.raises(ValueError, match=r"polynomial.* warm-up of all 3 updates"):
+        Schedule(optimizer, config, total=3)
+    Schedule(optimizer, config, total=4)
