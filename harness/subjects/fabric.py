@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import Precision, Scenario
+from ...scenarios import Precision, Scenario, Tier
 from ..ledger import Claims
 from .environment import Environment
 from .lightning import LIGHTNING
@@ -54,7 +54,7 @@ class FabricLoop:
 
         scenario = bench.scenario
         fabric = Fabric(
-            accelerator="cpu",
+            accelerator="gpu" if scenario.tier is Tier.GPU else "cpu",
             devices=1,
             precision="bf16-mixed" if scenario.precision is Precision.BF16 else "32-true",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario
+from ...scenarios import DatasetKind, LossProtocol, Precision, Scenario, Tier
 from ..contract import contract_named, terms_of
 from ..ledger import Claims
 from .environment import Environment
@@ -80,7 +80,7 @@ class LightningTrainer:
                 ModelCheckpoint(bench.output_dir, every_n_train_steps=scenario.save_steps, save_top_k=-1)
             )
         trainer = Trainer(
-            accelerator="cpu",
+            accelerator="gpu" if scenario.tier is Tier.GPU else "cpu",
             devices=scenario.ranks,
             strategy="ddp" if scenario.ranks > 1 else "auto",
             max_steps=scenario.max_steps or -1,
