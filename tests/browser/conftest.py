@@ -116,6 +116,15 @@ class Tab:
 
         WebDriverWait(self.driver, 60, 0.05).until(lambda _: self.run(f"return {condition}", *arguments))
 
+    def moving(self, act):
+        """Do something that leads to another hash, and return when the page has followed."""
+        self.run(
+            "window.moved = false;"
+            "window.addEventListener('hashchange', () => { window.moved = true; }, {once: true})"
+        )
+        act()
+        self.wait("window.moved")
+
     def scheme(self, value):
         features = [{"name": "prefers-color-scheme", "value": value}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -142,6 +151,12 @@ class Tab:
     def one(self, selector):
         return self.driver.find_element("css selector", selector)
 
+    def texts(self, selector):
+        """What all the elements show, at one moment: the table draws its rows anew as it is scrolled."""
+        return self.run(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText.trim())", selector
+        )
+
     def search(self, text):
         """Write into the search box as a person would, faster."""
         self.run(
@@ -152,7 +167,9 @@ class Tab:
 
     def rows(self):
         """Row numbers of the cells in the table, in order."""
-        return [int(link.get_attribute("data-row")) for link in self.all("#cell-table tbody a[data-row]")]
+        return self.run(
+            "return [...document.querySelectorAll('#cell-table tbody a[data-row]')].map((a) => Number(a.dataset.row))"
+        )
 
     def ids(self):
         """Cell ids of the table's rows, in order."""

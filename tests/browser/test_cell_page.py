@@ -108,16 +108,15 @@ def test_previous_next_link_and_close(page):
     """Each button of the page does what it says."""
     page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
     first, second = page.ids()[:2]
-    page.run("location.hash = 'cell=' + arguments[0]", first)
-    previous, following, link, close = page.all("dialog .tools button")
+    assert first == OVERRUN
+    previous, following, link, _ = page.all("dialog .tools button")
     assert not previous.is_enabled()
     link.click()
     page.wait("document.getElementById('said').textContent === 'Copied'")
     assert page.run("return navigator.clipboard.readText()").endswith(f"#cell={first}")
-    following.click()
-    page.wait("location.hash === '#cell=' + arguments[0]", second)
-    page.all("dialog .tools button")[0].click()
-    page.wait("location.hash === '#cell=' + arguments[0]", first)
+    page.moving(following.click)
+    assert page.run("return location.hash") == f"#cell={second}"
+    page.moving(page.all("dialog .tools button")[0].click)
+    assert page.run("return location.hash") == f"#cell={first}"
     page.all("dialog .tools button")[3].click()
     page.wait("!document.querySelector('dialog').open")
-    del close

@@ -14,8 +14,7 @@ def test_a_number_leads_to_its_cells(tab, reports):
     tab.open(reports("founding"))
     link = tab.one(".heat .hot a")
     deviating, judged = (int(part) for part in re.search(r"(\d+)/(\d+)", link.text).groups())
-    link.click()
-    tab.wait("document.querySelector('#found').textContent.includes(' of ')")
+    tab.moving(link.click)
     query = tab.one("#query").get_property("value")
     tab.search(f"{query} verdict:conforms,deviates,flaky")
     assert int(tab.one("#found").text.split()[0]) == judged

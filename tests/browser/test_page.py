@@ -149,11 +149,11 @@ def test_keyboard_only(tab, reports):
     press(Keys.ARROW_DOWN)
     second = tab.run(ACTIVE_ROW)
     assert [first, second] == [str(row) for row in tab.rows()[:2]]
-    press(Keys.ENTER)
+    tab.moving(lambda: press(Keys.ENTER))
     assert tab.one("dialog").is_displayed()
-    press("j")
+    tab.moving(lambda: press("j"))
     assert "3 of 4" in tab.one("dialog .place").text
-    press(Keys.ESCAPE)
+    tab.moving(lambda: press(Keys.ESCAPE))
     assert not tab.one("dialog").is_displayed()
     assert tab.run("return location.hash") == "#q=subject%3Ahf"
     tab.wait("document.activeElement.dataset.row !== undefined")
@@ -176,7 +176,7 @@ def test_hostile_text(tab, reports):
     tab.open(reports("hostile"))
     title = tab.driver.title
     for cell_id in tab.ids()[:36]:
-        tab.run("location.hash = 'cell=' + arguments[0]", cell_id)
+        tab.moving(lambda cell_id=cell_id: tab.run("location.hash = 'cell=' + arguments[0]", cell_id))
         assert tab.one("dialog h2").text
     assert tab.driver.title == title
     assert not tab.all("img, iframe, object, embed, base")

@@ -1,7 +1,6 @@
 """The search box: the grammar of the command line, permalinks, and errors that hide nothing."""
 
 import pytest
-from selenium.webdriver.support.ui import WebDriverWait
 from stepaudit.scenarios.selection import parse_selection
 
 QUERIES = [
@@ -86,8 +85,7 @@ def test_beyond_the_command_line(tab, reports, text, subjects):
     """Observed, claimed and expected counts can be searched, and any word of subject, scenario and id."""
     tab.open(reports("founding"))
     tab.search(text)
-    found = {row.text for row in tab.all("#cell-table tbody tr:not(.spacer) td:nth-child(2)")}
-    assert found == subjects
+    assert set(tab.texts("#cell-table tbody tr:not(.spacer) td:nth-child(2)")) == subjects
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_permalink_opens_the_cell(tab, reports):
     assert "stepaudit replay 0003c0ffee5adaa66d13" in dialog.text
     assert tab.one("#query").get_property("value") == "subject:unsloth-zoo rule:target"
     assert len(tab.rows()) == 4
-    tab.run("location.hash = 'q=subject%3Ahf'")
+    tab.moving(lambda: tab.run("location.hash = 'q=subject%3Ahf'"))
     assert not tab.one("dialog").is_displayed()
     assert tab.one("#found").text == "4 of 22"
 
@@ -149,16 +147,13 @@ def test_a_link_to_no_cell_says_so(tab, reports):
 def test_links_of_the_page_search(tab, reports):
     """Counts, clusters and the matrix lead to their cells."""
     tab.open(reports("founding"))
-    tab.one(".matrix td.hit a").click()
-    WebDriverWait(tab.driver, 20).until(
-        lambda _: tab.one("#query").get_property("value")
-    )  # the hash changes later
+    tab.moving(tab.one(".matrix td.hit a").click)
     assert tab.one("#query").get_property("value") == 'rule:"target" subject:"unsloth-zoo@2024.10.0"'
     assert len(tab.rows()) == 2
     tab.run("window.scrollTo(0, 0)")
-    tab.one(".facts .s-known a").click()
+    tab.moving(tab.one(".facts .s-known a").click)
     assert tab.one("#found").text == "1 of 22"
-    tab.one('[data-query="verdict:error,flaky"]').click()
+    tab.moving(tab.one('[data-query="verdict:error,flaky"]').click)
     assert tab.one("#found").text == "3 of 22"
 
 
@@ -167,7 +162,7 @@ def test_sorting(tab, reports):
     tab.open(reports("founding"))
 
     def observed():
-        return [cell.text for cell in tab.all("#cell-table tbody tr:not(.spacer) td:nth-child(5)")]
+        return tab.texts("#cell-table tbody tr:not(.spacer) td:nth-child(5)")
 
     head = tab.one('th[data-sort="observed"] button')
     head.click()
