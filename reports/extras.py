@@ -1,4 +1,4 @@
-"""What a report shows besides the verdict, if somebody has it: how rules stood in earlier runs, and their packages."""
+"""What a report shows besides the verdict, if somebody has it: earlier runs, and what subjects can be asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NO_EXTRAS", "Change", "Extras", "Past", "changes_between", "since_text"]
+__all__ = ["NO_EXTRAS", "Asked", "Change", "Extras", "Past", "changes_between", "since_text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,15 +27,32 @@ class Past:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What one subject gives where one feature is asked for.
+
+    Attributes:
+        feature: of scenarios, for people.
+        reason: why it is unsupported; empty where it is audited.
+        known: ids and upstream reports of the deviations that are known there.
+    """
+
+    feature: str
+    reason: str = ""
+    known: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Extras:
     """Plain data from outside the run.
 
     Attributes:
+        capabilities: subject to every feature in the same order; subjects that cannot be asked are not there.
         history: (rule, subject) to how it stood in earlier runs, the oldest first.
         baseline: package to version in the run that this one is compared with; None where there is none.
         baseline_name: which run that is, for people.
     """
 
+    capabilities: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     history: Mapping[tuple[str, str], tuple[Past, ...]] = field(default_factory=dict)
     baseline: Mapping[str, str] | None = None
     baseline_name: str = ""

@@ -127,6 +127,8 @@ def page_text(
         "lineages": lineages(verdict),
         "first": opened[0] if opened else None,
         "since": since_text(extras.history.get((opened[0].rule, opened[0].subject), ())) if opened else "",
+        "capabilities": list(extras.capabilities),
+        "asked": list(zip(*extras.capabilities.values(), strict=True)),
         "past_of": lambda rule, subject: extras.history.get((rule, subject), ()),
         "changes": None
         if extras.baseline is None

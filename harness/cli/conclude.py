@@ -47,7 +47,7 @@ def conclude(
     manifest = read_manifest(directory)
     verdict = verdict_of(manifest, store, baseline, gate)
     try:
-        write_reports(verdict, store.get, directory, extras=extras_of(verdict))
+        write_reports(verdict, store.get, directory, extras=extras_of(verdict, baseline.entries))
     finally:  # a report that cannot be written must not hide the verdict
         with as_text(console):
             print_summary(verdict, console=console, out_dir=directory, verbose=verbose)

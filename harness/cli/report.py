@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...scenarios.known import load_known
+from ..contract import RULES
 from .check import open_records
 from .extras import extras_of
 from .manifest import verdict_in
@@ -28,6 +30,6 @@ def report(directory: Path = Path("stepaudit-out"), /, *, verbose: bool = False)
 
     verdict = verdict_in(directory)
     with open_records(directory) as store:
-        write_reports(verdict, store.get, directory, extras=extras_of(verdict))
+        write_reports(verdict, store.get, directory, extras=extras_of(verdict, load_known(rules=RULES)))
     print_summary(verdict, console=Console(), out_dir=directory, verbose=verbose)
     return 0

@@ -98,11 +98,18 @@ def test_names_that_come_with_it_are_named(root, kind):
 
 def test_the_capability_table_is_the_real_one(root):
     """docs/capabilities.md is what `stepaudit doctor subjects` prints, to the letter."""
-    from stepaudit.harness.cli.capability_table import capability_markdown, capability_rows
+    from stepaudit.harness.cli.capability_table import (
+        capability_markdown,
+        capability_matrix,
+        capability_rows,
+    )
 
     _, _, shown = (root / "docs" / "capabilities.md").read_text().partition("\n\n| |")
     assert f"| |{shown}" == capability_markdown(capability_rows()), (
         "write it again: stepaudit doctor subjects, below the head of docs/capabilities.md"
+    )
+    assert capability_matrix(capability_rows()).strip() in (root / "README.md").read_text(), (
+        "write it again: the matrix of stepaudit doctor subjects, folded in README.md"
     )
 
 

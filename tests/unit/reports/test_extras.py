@@ -1,5 +1,7 @@
 """Earlier runs in the report: a sparkline a rule, since when, and which packages changed."""
 
+import re
+
 import pytest
 from stepaudit.reports.extras import Extras, Past, changes_between, since_text
 from stepaudit.reports.html import page_text
@@ -57,3 +59,32 @@ def test_the_page_shows_them(founding):
     plain = page_text(founding)
     assert 'class="spark"' not in plain
     assert "What changed" not in plain
+
+
+def test_what_subjects_can_be_asked_for(founding):
+    """A feature is audited, unsupported with its reason, or has known deviations with their reports upstream."""
+    from stepaudit.reports.extras import Asked
+
+    columns = {
+        "hf": (
+            Asked(feature="drop_last"),
+            Asked(feature="max_steps = 0", known=(("hf-zero", "https://x.org/1"),)),
+        ),
+        "own": (
+            Asked(feature="drop_last", reason="it reads no <b>drop_last</b>"),
+            Asked(feature="max_steps = 0"),
+        ),
+    }
+    text = page_text(founding, extras=Extras(capabilities=columns))
+    table = text.partition('id="capabilities"')[2].partition("</table>")[0]
+    assert re.findall(r'<th scope="(?:row|col)">(.*?)</th>', table) == [
+        "feature",
+        "hf",
+        "own",
+        "drop_last",
+        "max_steps = 0",
+    ]
+    assert "it reads no &lt;b&gt;drop_last&lt;/b&gt;" in table
+    assert '<code>hf-zero</code> <a href="https://x.org/1"' in table
+    assert table.count(" audited<") == 2
+    assert 'id="capabilities"' not in page_text(founding)
