@@ -193,7 +193,8 @@ class WatchesGradients(Loop):
             self.seen += 1
 
         for parameter in self.model.parameters():
-            parameter.register_post_accumulate_grad_hook(look)
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(look)
 
 
 @unusual
@@ -204,7 +205,7 @@ class ReturnsGradients(Loop):
         """Returned, then added."""
         import torch
 
-        parameters = list(self.model.parameters())
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
