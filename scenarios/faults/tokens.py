@@ -39,6 +39,7 @@ def packed(batch: Batch, *, room: int | None = None, masks_borders: bool = True)
         for row in kept:
             labels[0, start] = IGNORED
             start += lengths[row]
+    joined["position_ids"] = torch.cat([torch.arange(lengths[row]) for row in kept]).unsqueeze(0)
     return joined
 
 
@@ -64,6 +65,11 @@ class _PackingLoop(Loop):
     def pack(self, batch: Batch) -> Batch:
         """One sequence of a micro-batch's rows."""
         return packed(batch)
+
+    def loss(self, batch: Batch, divisor: Any, window: list[Batch]) -> Any:
+        """Neither mask nor cache: then positions that begin anew keep a row from attending to the one before it."""
+        plain = {name: tensor for name, tensor in batch.items() if name != "attention_mask"}
+        return super().loss({**plain, "use_cache": False}, divisor, window)
 
 
 @unusual
