@@ -6,20 +6,23 @@ import base64
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..reports.github import Place
 from ..scenarios.gate import Gate
 from .audited import Audited
 from .cli.baseline_files import Baseline
-from .cli.conclude import judged_run, verdict_of
+from .cli.conclude import verdict_of
+from .cli.github import as_text, tell_github
 from .cli.manifest import Manifest, write_manifest
 from .judging.verdict import Verdict
 from .running.packed import PackedRecord
 from .running.store import RECORDS_NAME, Store
 
-__all__ = ["AuditedSession", "from_report", "session_code", "session_lines", "to_report"]
+__all__ = ["AuditedSession", "Concluded", "from_report", "session_code", "to_report"]
 
 
 def to_report(cells: list[Audited]) -> list[dict[str, str]]:
@@ -45,6 +48,46 @@ def from_report(tables: list[Mapping[str, str]]) -> list[Audited]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concluded:
+    """A session at its end.
+
+    Attributes:
+        verdict: over all its cells.
+        manifest: which cells they are.
+        tests: cell id to the test that audited it.
+    """
+
+    verdict: Verdict
+    manifest: Manifest
+    tests: Mapping[str, Place]
+
+    def print_lines(self, write: Callable[[str], object]) -> None:
+        """Print what the failures do not say: what several cells tell together, the gate, entries about to expire."""
+        with as_text(write):
+            for line in self.lines():
+                write(line)
+
+    def lines(self) -> list[str]:
+        """Return the lines that the end of the session says; a test has said all that there is about a lone cell."""
+        from ..reports.overview import open_clusters
+        from ..reports.terminal import deviations_text
+
+        lines: list[str] = []
+        if any(cluster.judged > 1 for cluster in open_clusters(self.verdict)):
+            lines += [*deviations_text(self.verdict).splitlines(), ""]
+        gate = self.verdict.gate
+        if gate is not None:
+            lines += [f"gate of {gate.source} missed: {floor.text}" for floor in gate.missed]
+        lines += [f"warning: {entry.text}" for entry in self.verdict.expiring]
+        return lines
+
+    def tell_github(self, write: Callable[[str], object]) -> None:
+        """Write the step summary and the annotations, where this runs in GitHub Actions and a test has audited."""
+        if self.verdict.cells:
+            tell_github(self.verdict, self.manifest, write, tests=self.tests)
+
+
 class AuditedSession:
     """The cells of one session, of all its workers.
 
@@ -61,19 +104,19 @@ class AuditedSession:
         self._began = datetime.now(UTC)
         self._scratch = Path(tempfile.mkdtemp(prefix="stepaudit-"))
         self._store = Store(self._scratch / RECORDS_NAME)
-        self._ids: dict[str, None] = {}
+        self._tests: dict[str, Place | None] = {}
         self._repeated = 0
 
-    def keep(self, cells: list[Audited]) -> None:
-        """Keep the cells of one test."""
+    def keep(self, cells: list[Audited], test: Place | None = None) -> None:
+        """Keep the cells of one test, and where it is."""
         for cell in cells:
-            self._ids.setdefault(cell.record.cell_id)
+            self._tests.setdefault(cell.record.cell_id, test)
             self._store.put(cell.record)
             if cell.repeat is not None:
                 self._store.put_repeat(cell.repeat)
                 self._repeated += 1
 
-    def conclude(self) -> Verdict:
+    def conclude(self) -> Concluded:
         """Judge all cells as one run, and write the reports where they were asked for; the cells are then gone.
 
         Raises:
@@ -81,11 +124,11 @@ class AuditedSession:
         """
         try:
             manifest = self._manifest()
-            if self._report is None:
-                return judged_run(manifest, self._store, self._baseline, self._gate)
             verdict = verdict_of(manifest, self._store, self._baseline, self._gate)
-            self._write(verdict, manifest, self._report)
-            return verdict
+            if self._report is not None:
+                self._write(verdict, manifest, self._report)
+            tests = {cell_id: test for cell_id, test in self._tests.items() if test is not None}
+            return Concluded(verdict=verdict, manifest=manifest, tests=tests)
         finally:
             self._store.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -110,12 +153,12 @@ class AuditedSession:
             device="cpu",
             contract=None,
             rules=None,
-            executed=len(self._ids),
+            executed=len(self._tests),
             from_store=0,
             repeated=self._repeated,
             interrupted=False,
             pairs=None,
-            cells=list(self._ids),
+            cells=list(self._tests),
             reference_cells=[],
             known=list(self._baseline.texts),
         )
@@ -134,12 +177,3 @@ def session_code(own: int, verdict: Verdict, *, others_failed: bool) -> int:
     passed_or_empty = own in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
     only_unjudged = own == pytest.ExitCode.TESTS_FAILED and not others_failed
     return verdict.exit_code if passed_or_empty or only_unjudged else own
-
-
-def session_lines(verdict: Verdict) -> list[str]:
-    """Return what the end of a session says besides the failures: missed terms of the gate, entries about to expire."""
-    lines = []
-    if verdict.gate is not None and verdict.gate.missed:
-        lines += [f"gate of {verdict.gate.source} missed: {floor.text}" for floor in verdict.gate.missed]
-    lines += [f"warning: {entry.text}" for entry in verdict.expiring]
-    return lines

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ..scenarios import Scenario
     from ..scenarios.gate import Gate
     from .audited import Auditor
-    from .audited_session import AuditedSession
+    from .audited_session import AuditedSession, Concluded
     from .cli.baseline_files import Baseline
-    from .judging.verdict import CellVerdict, Verdict
+    from .judging.verdict import CellVerdict
 
 __all__ = ["Audit"]
 
@@ -161,45 +161,51 @@ class _Listener:
         self._config = config
         self._session: AuditedSession | None = None
         self._others_failed = False
-        self._verdict: Verdict | None = None
+        self._concluded: Concluded | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the cells of one test."""
         tables = getattr(report, _CELLS, None)
         cells: list[Any] = []
         if tables is not None:
+            from ..reports.github import Place
             from .audited_session import from_report
 
             cells = from_report(tables)
-            self._opened().keep(cells)
+            file, line, _ = report.location
+            test = Place(file=str(self._config.rootpath / file), line=(line or 0) + 1)
+            self._opened().keep(cells, test)
         if report.failed:
             from .ledger import Outcome
 
             lost = [cell for cell in cells if cell.record.outcome is Outcome.ERROR]
             self._others_failed |= not lost
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge the session as one run: reports, the gate, the exit code."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Judge the session as one run: reports, the gate, the exit code; once all is printed, GitHub is told."""
+        self._conclude(session)
+        yield
+        if self._concluded is not None:
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            self._concluded.tell_github(print if reporter is None else reporter.write_line)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show what the audited cells say together, what the gate misses, and what is about to expire."""
+        if self._concluded is not None and self._concluded.lines():
+            terminalreporter.section("stepaudit", red=bool(self._concluded.verdict.exit_code))
+            self._concluded.print_lines(terminalreporter.write_line)
+
+    def _conclude(self, session: pytest.Session) -> None:
         asked = any(map(self._config.getoption, ("--stepaudit-report", "--stepaudit-gate")))
         if self._config.option.collectonly or (self._session is None and not asked):
             return
         from .audited_session import session_code
 
-        self._verdict = self._opened().conclude()
+        self._concluded = self._opened().conclude()
         session.exitstatus = session_code(
-            int(session.exitstatus), self._verdict, others_failed=self._others_failed
+            int(session.exitstatus), self._concluded.verdict, others_failed=self._others_failed
         )
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Name what the gate misses, and what is about to expire."""
-        if self._verdict is None:
-            return
-        from .audited_session import session_lines
-
-        if lines := session_lines(self._verdict):
-            terminalreporter.section("stepaudit", red=bool(self._verdict.exit_code))
-            for line in lines:
-                terminalreporter.write_line(line)
 
     def _opened(self) -> AuditedSession:
         if self._session is None:

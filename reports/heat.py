@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..harness.judging.verdict import CellOutcome, CellVerdict, Standing, Verdict
+from .status import STATUSES, Status
 from .text import quoted
 
 if TYPE_CHECKING:
@@ -21,16 +22,25 @@ MOST_VALUES = 8
 _JUDGED = {CellOutcome.CONFORMS, CellOutcome.DEVIATES, CellOutcome.FLAKY}
 _LEFT_OUT = {"seed", "tier", "model", "learning_rate"}
 """fields on which no accounting may depend, or that go with another one"""
+_FAILING, _INFORMATIONAL, _KNOWN, _NONE = range(4)
+_MARKS = {_FAILING: "new", _INFORMATIONAL: "informational", _KNOWN: "known", _NONE: "conforms"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeatCell:
-    """Cells of one subject at one value of a parameter: those that deviate, of those judged."""
+    """Cells of one subject at one value of a parameter: those that deviate, of those judged.
+
+    Attributes:
+        deviating: how many deviate.
+        judged: of so many.
+        query: finds these cells, but for the subject.
+        mark: new where any of them fails the gate, else informational or known, or conforms where none deviates.
+    """
 
     deviating: int
     judged: int
     query: str
-    """finds these cells, but for the subject"""
+    mark: Status
 
     @property
     def level(self) -> int:
@@ -54,16 +64,25 @@ class HeatBlock:
     values: tuple[str, ...]
     rows: tuple[HeatRow, ...]
     telling: float
-    """how much of the difference between cells the parameter explains, 0 to 1, on average over subjects that deviate"""
+    """how much of the difference between cells the parameter explains, 0 to 1, on average over subjects that deviate;
+    over those that fail the gate, where any does"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heat:
-    """All blocks; `open_only` if cells with known deviations alone count as conforming."""
+    """All blocks.
+
+    Attributes:
+        blocks: the most telling first.
+        rest: parameters that have no block.
+        open_only: cells with known deviations alone count as conforming, since others fail the gate.
+        told: the marks of cells that deviate and fail nothing.
+    """
 
     blocks: tuple[HeatBlock, ...]
     rest: tuple[str, ...]
     open_only: bool
+    told: tuple[Status, ...]
 
 
 def heat_of(verdict: Verdict) -> Heat:
@@ -71,8 +90,10 @@ def heat_of(verdict: Verdict) -> Heat:
     import pandas as pd
 
     cells = [cell for cell in verdict.cells if cell.verdict in _JUDGED]
-    open_only = any(_is_open(cell) for cell in cells)
-    fails = [_is_open(cell) if open_only else bool(cell.deviations) for cell in cells]
+    ranks = [_rank(cell) for cell in cells]
+    open_only = _FAILING in ranks
+    if open_only:
+        ranks = [_NONE if rank == _KNOWN else rank for rank in ranks]
     fields = dict.fromkeys(name for cell in cells for name in cell.scenario if name not in _LEFT_OUT)
     subjects = list(dict.fromkeys(cell.subject for cell in cells))
     place = {subject: at for at, subject in enumerate(subjects)}
@@ -85,15 +106,17 @@ def heat_of(verdict: Verdict) -> Heat:
                 {
                     "subject": [place[cell.subject] for cell in cells],
                     "column": [_column_of(value, columns) for value in values],
-                    "fails": fails,
+                    "rank": ranks,
+                    "fails": [rank != _NONE for rank in ranks],
                 }
             )
-            blocks.append(_block(name, columns, subjects, frame))
+            blocks.append(_block(name, columns, subjects, frame, open_only=open_only))
     blocks.sort(key=lambda block: -block.telling)
     return Heat(
         blocks=tuple(blocks[:MOST_BLOCKS]),
         rest=tuple(block.parameter for block in blocks[MOST_BLOCKS:]),
         open_only=open_only,
+        told=tuple(STATUSES[_MARKS[rank]] for rank in (_INFORMATIONAL, _KNOWN) if rank in ranks),
     )
 
 
@@ -105,8 +128,14 @@ class _Column:
     high: Any
 
 
-def _is_open(cell: CellVerdict) -> bool:
-    return any(item.standing is not Standing.KNOWN for item in cell.deviations)
+def _rank(cell: CellVerdict) -> int:
+    """Return how a cell counts by the worst of its deviations."""
+    standings = {item.standing for item in cell.deviations}
+    if any(standing.fails for standing in standings):
+        return _FAILING
+    if Standing.INFORMATIONAL in standings:
+        return _INFORMATIONAL
+    return _KNOWN if standings else _NONE
 
 
 def _columns(values: list[Any]) -> list[_Column]:
@@ -151,20 +180,28 @@ def _falls(value: Any, column: _Column) -> bool:
     return number and bool(column.low <= value <= column.high)
 
 
-def _block(name: str, columns: list[_Column], subjects: list[str], frame: pd.DataFrame) -> HeatBlock:
-    counts = frame.groupby(["subject", "column"])["fails"].agg(["sum", "count"])
-    found = {key: (int(row["sum"]), int(row["count"])) for key, row in counts.iterrows()}
+def _block(
+    name: str, columns: list[_Column], subjects: list[str], frame: pd.DataFrame, *, open_only: bool
+) -> HeatBlock:
+    groups = frame.groupby(["subject", "column"])
+    counts = groups.agg(deviating=("fails", "sum"), judged=("fails", "count"), rank=("rank", "min"))
+    found = {key: tuple(map(int, row)) for key, *row in counts.itertuples()}
     rows = []
     explained = []
     for number, subject in enumerate(subjects):
-        cells = []
+        cells: list[HeatCell | None] = []
         for at, column in enumerate(columns):
-            deviating, judged = found.get((number, at), (0, 0))
-            query = f"{name}:{column.query}"
-            cells.append(HeatCell(deviating=deviating, judged=judged, query=query) if judged else None)
+            if (number, at) not in found:
+                cells.append(None)
+                continue
+            deviating, judged, rank = found[number, at]
+            mark = STATUSES[_MARKS[rank]]
+            cells.append(
+                HeatCell(deviating=deviating, judged=judged, query=f"{name}:{column.query}", mark=mark)
+            )
         rows.append(HeatRow(subject=subject, cells=tuple(cells)))
         present = [cell for cell in cells if cell is not None]
-        if any(cell.deviating for cell in present):
+        if any(cell.mark is STATUSES["new"] if open_only else cell.deviating for cell in present):
             explained.append(_explained(present))
     return HeatBlock(
         parameter=name,

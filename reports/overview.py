@@ -144,7 +144,7 @@ def facts(verdict: Verdict) -> list[Fact]:
         ("stale", counts.stale, ""),
         ("flaky", counts.flaky, "verdict:flaky"),
         ("error", counts.not_judged, "verdict:error"),
-        ("informational", counts.informational, ""),
+        ("informational", counts.informational, "informational"),
         ("known", counts.known, "known"),
         ("conforms", counts.conforms, "verdict:conforms"),
         ("unsupported", counts.unsupported, "verdict:unsupported"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..harness.judging.verdict import Cluster, Verdict
 
-__all__ = ["clusters_text", "print_summary"]
+__all__ = ["clusters_text", "deviations_text", "print_summary"]
 
 _MOST_CLUSTERS = 8
 _MOST_GROUPS = 5
@@ -57,21 +57,12 @@ def print_summary(
         (one_line(verdict.sentence, 1000), "bold"),
     )
     _counts(page, verdict)
-    opened = open_clusters(verdict)
-    most = len(opened) if verbose else _MOST_CLUSTERS
-    if opened:
-        page.title(f"DEVIATIONS ({count(len(opened), 'cluster')})")
-        for number, cluster in enumerate(opened[:most], 1):
-            _cluster(page, number, cluster)
-        for number, cluster in enumerate(opened[most:], most + 1):
-            _folded(page, cluster, f"{number}. ")
-        if opened[most:]:
-            page.line(
-                (
-                    f"   {len(opened) - most} clusters folded; --verbose and report.html show them in full",
-                    "dim",
-                )
-            )
+    _deviations(
+        page,
+        open_clusters(verdict),
+        most=None if verbose else _MOST_CLUSTERS,
+        rest="--verbose and report.html",
+    )
     if verdict.expiring:
         page.title("ABOUT TO EXPIRE")
         for warning in verdict.expiring:
@@ -107,6 +98,15 @@ def clusters_text(clusters: Sequence[Cluster], *, width: int = 110) -> str:
     return captured.get().strip("\n")
 
 
+def deviations_text(verdict: Verdict, *, width: int = 110) -> str:
+    """Return the open clusters of a run as the summary shows them, as plain text: what ends a pytest session."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as captured:
+        rest = "--stepaudit-report and its report.html"
+        _deviations(Page(console), open_clusters(verdict), most=_MOST_CLUSTERS, rest=rest)
+    return captured.get().strip("\n")
+
+
 def _counts(page: Page, verdict: Verdict) -> None:
     counts = verdict.counts
     page.line(
@@ -122,6 +122,20 @@ def _counts(page: Page, verdict: Verdict) -> None:
             if fact.number != "0"
         ]
     )
+
+
+def _deviations(page: Page, clusters: Sequence[Cluster], *, most: int | None, rest: str) -> None:
+    """Print the clusters, all but the first `most` in a line each; `rest` names what has them in full."""
+    if not clusters:
+        return
+    page.title(f"DEVIATIONS ({count(len(clusters), 'cluster')})")
+    shown = len(clusters) if most is None else most
+    for number, cluster in enumerate(clusters[:shown], 1):
+        _cluster(page, number, cluster)
+    for number, cluster in enumerate(clusters[shown:], shown + 1):
+        _folded(page, cluster, f"{number}. ")
+    if clusters[shown:]:
+        page.line((f"   {len(clusters) - shown} clusters folded; {rest} show them in full", "dim"))
 
 
 def _cluster(page: Page, number: int, cluster: Cluster) -> None:

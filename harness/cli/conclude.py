@@ -42,16 +42,17 @@ def conclude(
     """Judge the run in a directory, write its reports, print the summary and return the verdict."""
     from ...reports.terminal import print_summary
     from ...reports.write import write_reports
-    from .github import as_text, tell_github
+    from .github import as_text, line_writer, tell_github
 
     manifest = read_manifest(directory)
     verdict = verdict_of(manifest, store, baseline, gate)
     try:
         write_reports(verdict, store.get, directory, extras=extras_of(verdict, baseline.entries))
     finally:  # a report that cannot be written must not hide the verdict
-        with as_text(console):
+        write = line_writer(console)
+        with as_text(write):
             print_summary(verdict, console=console, out_dir=directory, verbose=verbose)
-        tell_github(verdict, manifest, console)
+        tell_github(verdict, manifest, write)
     return verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,40 +20,66 @@ if TYPE_CHECKING:
     from ..judging.verdict import Cluster, Verdict
     from .manifest import Manifest
 
-__all__ = ["as_text", "places_of", "tell_github"]
+__all__ = ["as_text", "line_writer", "places_of", "tell_github"]
 
 
 @contextmanager
-def as_text(console: Console) -> Iterator[None]:
-    """Where GitHub reads along, let nothing that is printed meanwhile be a command."""
-    with commands_stopped(_writer(console)) if _is_read_along() else nullcontext():
+def as_text(write: Callable[[str], object]) -> Iterator[None]:
+    """Where GitHub reads along, let nothing that is printed meanwhile be a command.
+
+    Args:
+        write: prints a line where the rest is printed.
+    """
+    with commands_stopped(write) if _is_read_along() else nullcontext():
         yield
 
 
-def tell_github(verdict: Verdict, manifest: Manifest, console: Console) -> None:
+def tell_github(
+    verdict: Verdict,
+    manifest: Manifest,
+    write: Callable[[str], object],
+    *,
+    tests: Mapping[str, Place] | None = None,
+) -> None:
     """Write the step summary and the annotations, where this runs in GitHub Actions.
 
     A summary that cannot be written is said, and does not change the verdict.
+
+    Args:
+        verdict: of the run.
+        manifest: of the run.
+        write: prints a line where GitHub reads.
+        tests: cell id to the test that audited it, where tests did.
     """
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(summary_text(verdict))
         except OSError as error:
-            console.print(f"stepaudit: warning: the step summary was not written: {error}", markup=False)
+            write(f"stepaudit: warning: the step summary was not written: {error}")
     if _is_read_along():
-        write = _writer(console)
-        for line in annotation_lines(verdict, places_of(verdict, manifest, Path.cwd())):
+        for line in annotation_lines(verdict, places_of(verdict, manifest, Path.cwd(), tests or {})):
             write(line)
 
 
-def places_of(verdict: Verdict, manifest: Manifest, here: Path) -> Places:
+def line_writer(console: Console) -> Callable[[str], object]:
+    """Return a function that writes a line as it is, whatever the width."""
+
+    def write(line: str) -> None:
+        console.file.write(f"{line}\n")
+        console.file.flush()
+
+    return write
+
+
+def places_of(verdict: Verdict, manifest: Manifest, here: Path, tests: Mapping[str, Place]) -> Places:
     """Return where the findings of a run are to be shown; only files of the repository are places.
 
     Args:
         verdict: what is shown.
         manifest: names the suite's file and those of the known deviations.
         here: the directory that paths are relative to.
+        tests: cell id to the test that audited it: the place where there is neither a suite's file nor a trainer's.
     """
     cells = {cell.id: cell for cell in verdict.cells}
     suite = None if manifest.suite_file is None else _inside(Path(manifest.suite_file), here)
@@ -67,7 +93,12 @@ def places_of(verdict: Verdict, manifest: Manifest, here: Path) -> Places:
                 line = None
             if line is not None:
                 return Place(file=suite, line=line)
-        return _trainer(cluster.subject, here)
+        return _trainer(cluster.subject, here) or _test(cluster.smallest)
+
+    def _test(cell_id: str) -> Place | None:
+        place = tests.get(cell_id)
+        inside = None if place is None else _inside(Path(place.file), here)
+        return None if place is None or inside is None else Place(file=inside, line=place.line)
 
     known = [text.file for text in manifest.known or ()]
     return Places(
@@ -115,13 +146,3 @@ def _inside(path: Path, here: Path) -> str | None:
 
 def _is_read_along() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
-def _writer(console: Console) -> Callable[[str], object]:
-    """Return a function that writes a line as it is, whatever the width."""
-
-    def write(line: str) -> None:
-        console.file.write(f"{line}\n")
-        console.file.flush()
-
-    return write

@@ -39,6 +39,35 @@ class TestProjection:
             cell = books(one({0: 0.25}, residual=share * bound), **REAL, precision=precision)
             assert (finding("weight", cell) is None) is holds
 
+    @pytest.mark.parametrize(
+        ("residual", "bound"),
+        [(0.0, 1e-5), (9e-7, 1e-5), (1e-6, 1e-5), (1.1e-6, 1.1e-5), (5e-6, 5e-5), (1e-5, 1e-4)],
+    )
+    @pytest.mark.parametrize("side", [-1, 1])
+    def test_in_fp32_ten_residuals_are_noise_and_never_less_than_the_bound(self, residual, bound, side):
+        """max(1e-5, 10 · residual), to a thousandth of itself; the finding names the weight, not the residual."""
+        for share, holds in ((0.999, True), (1.001, False)):
+            weight = 0.25 * (1 + side * share * bound)
+            found = finding("weight", books(one({0: weight}, residual=residual), **REAL))
+            assert (found is None) is holds
+            assert holds or "each label token of row 0 weighs" in found.text
+
+    def test_noise_is_that_of_the_same_update(self):
+        """A residual widens nothing in the update after it."""
+        for residuals, holds in (((0.0, 5e-6), True), ((5e-6, 0.0), False)):
+            events = one({0: 0.25}, residual=residuals[0])
+            events += [*micro_batch(1, [1]), *update({1: 0.25 * (1 + 4e-5)}, residual=residuals[1])]
+            found = finding("weight", books(events, **(REAL | {"max_steps": 2})))
+            assert (found is None) is holds
+            assert holds or found.update == 2
+
+    @pytest.mark.parametrize(("precision", "bound"), [("bf16", 2e-2), ("fp16", 5e-3)])
+    def test_in_half_precision_a_residual_is_no_noise(self, precision, bound):
+        """Ten of them would hide a wrong divisor: the bound stays."""
+        for share, holds in ((0.999, True), (1.001, False)):
+            cell = books(one({0: 0.25 * (1 + share * bound)}, residual=9e-3), **REAL, precision=precision)
+            assert (finding("weight", cell) is None) is holds
+
     def test_updates_that_were_not_sampled_are_not_judged(self):
         """Books of one update are enough; without any there is nothing to judge by; a run without updates holds."""
         unsampled = one(None)
