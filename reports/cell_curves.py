@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ..harness.contract import observed_curves
 from ..harness.contract.rules.numeric import MULTIPLE
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def cell_curves_of(books: CellBooks) -> CellCurves | None:
     done = books.observed.done
     if not done:
         return None
-    found = observed_curves(books.observed, books.scenario)
+    found = books.curves
     at = sorted({round(number * (len(done) - 1) / (MOST_POINTS - 1)) for number in range(MOST_POINTS)})
     at = [number for number in at if number < len(done)]
 

@@ -62,6 +62,11 @@ class CellBooks:
     reference: ReferenceRun | None = None
     ranks: tuple[RankBooks, ...] = ()
 
+    @property
+    def curves(self) -> Curves:
+        """Loss, gradient norm and rate of every update that ran."""
+        return observed_curves(self.observed, self.scenario, self.replay.exact.losses if self.replay else ())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -133,6 +138,6 @@ def reference_run(books: CellBooks) -> ReferenceRun:
     """Return what another subject's cell is compared with directly, where both saw the same rows in the same order."""
     return ReferenceRun(
         reduction=books.contract.reduction[books.scenario.loss_protocol],
-        curves=observed_curves(books.observed, books.scenario),
+        curves=books.curves,
         rows=tuple(tuple(item.rows for item in update.window) for update in books.observed.done),
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..contract import draw_up, observed_curves
+from ..contract import draw_up
 from ..contract.contracts import Contract
 from ..contract.rules.numeric import MULTIPLE, RATE
 from ..ledger import CellRecord, Curves
@@ -49,7 +49,7 @@ def curve_set(record: CellRecord, contract: Contract) -> CurveSet | None:
     books = draw_up(record, contract)
     return CurveSet(
         rows=tuple(tuple(item.rows for item in update.window) for update in books.observed.done),
-        observed=observed_curves(books.observed, record.scenario),
+        observed=books.curves,
         envelope=record.replay.envelope,
         learning_rate=record.scenario.learning_rate,
     )

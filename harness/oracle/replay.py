@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...scenarios import OptimizerName, Scenario
-from ..contract import Contract, learning_rate, terms_of, token_weight
+from ..contract import Contract, learning_rate, observed_curves, terms_of, token_weight
 from ..ledger import (
     FLOOR,
     FLOOR_IN_AUTOCAST,
@@ -39,7 +39,6 @@ def replay_run(
     account: Account,
     scenario: Scenario,
     contract: Contract,
-    subject: Curves,
     *,
     build: Callable[[], nn.Module],
     build_exact: Callable[[], nn.Module],
@@ -53,7 +52,6 @@ def replay_run(
         account: the observed account; its windows are replayed, of a run that did not end at its target only so many.
         scenario: what was asked for.
         contract: gives weights and rates.
-        subject: curves of the run.
         build: makes the model as it was before training, float32.
         build_exact: the same in float64.
         batch_of: makes the tensors of a micro-batch from row ids.
@@ -66,6 +64,7 @@ def replay_run(
     exact_model, own_model = build_exact(), build()
     exact = _train(exact_model, scenario, contract, updates, batch_of, autocast=None)
     own = _train(own_model, scenario, contract, updates, batch_of, autocast=autocast)
+    subject = observed_curves(account, scenario, exact.losses)
     epsilon = torch.finfo(autocast or torch.float32).eps
     complete = len(updates) == len(account.done)
     return Replay(

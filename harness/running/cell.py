@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...scenarios import ModelKind
-from ..contract import contract_named, observed_curves
+from ..contract import contract_named
 from ..ledger import CellError, CellRecord, Claims, Outcome, Replay, Resumption, account_of
 from ..probes import Runaway, planned_from_output
 from ..subjects import Subject, resolve
@@ -114,7 +114,6 @@ def _replay(record: CellRecord, sitting: Sitting) -> Replay | None:
         account,
         scenario,
         contract_named(record.contract),
-        observed_curves(account, scenario),
         build=workload.fresh_model,
         build_exact=workload.exact_model,
         batch_of=workload.batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from ...scenarios import DatasetKind, LengthProfile, ModelKind, Scenario
 from ..contract import contract_named, terms_of
 from ..ledger import Claims
-from .environment import Environment
+from .environment import Environment, version_in
 from .overlay import overlay
 from .subject import Bench, common_limits, trainer_limits
 
@@ -17,6 +18,9 @@ __all__ = ["TrlSft", "Variant"]
 
 DATASETS = ("datasets==5.2.0", "dill==0.4.1", "multiprocess==0.70.19", "xxhash==4.1.0")
 """`datasets`, and what it imports besides the base environment"""
+
+OLDEST = (0, 17)
+"""the first release of trl with a collator of its own"""
 
 
 class Variant(StrEnum):
@@ -53,6 +57,8 @@ class TrlSft:
 
     def supports(self, scenario: Scenario) -> str | None:
         """Real models on one rank, except what Trainer or the packing itself refuses."""
+        if self.name.startswith("trl-") and (reason := _too_old(version_in("trl", self.environment))):
+            return reason
         if scenario.model is ModelKind.TRACER:
             return "model tracer: SFTTrainer computes the loss from the backbone and the head of a real model"
         packing = self._variant is Variant.PACKING
@@ -105,6 +111,14 @@ class TrlSft:
         if kind is DatasetKind.SIZED:
             return datasets.Dataset.from_list(table)
         return datasets.IterableDataset.from_generator(lambda: iter(table))
+
+
+def _too_old(release: str) -> str | None:
+    """Return why a release of trl is none that can be asked for, or None."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    if not numbers or numbers >= OLDEST:
+        return None
+    return f"trl {release}: audited from trl 0.17 on; the collator of older ones cannot pad the labels of ragged rows"
 
 
 def _report_data(trainer: Any, bench: Bench) -> None:

@@ -6,7 +6,7 @@ import math
 
 from ...ledger import ParameterDistance
 from ..books import CellBooks, Finding, Findings, NotJudged
-from ..curves import observed_curves
+from ..curves import clipped_unseen
 
 __all__ = ["MULTIPLE", "judge_curve", "judge_params"]
 
@@ -37,11 +37,16 @@ def judge_curve(books: CellBooks) -> Findings:
     if not replay.updates:
         return NotJudged(reason="no optimizer step to compare")
     subject, exact, envelope = replay.subject, replay.exact, replay.envelope
+    # What a clip of the loop's own made of a norm is the norm of the rule `clip`, not of the replay.
+    norms = tuple(
+        None if clipped_unseen(update, books.scenario) else norm
+        for update, norm in zip(books.observed.done, exact.grad_norms, strict=False)
+    )
     partings = []
     for name, got, want, width in (
         ("learning rate", subject.learning_rates, exact.learning_rates, envelope.learning_rates),
         ("loss", subject.losses, exact.losses, envelope.losses),
-        ("gradient norm", subject.grad_norms, exact.grad_norms, envelope.grad_norms),
+        ("gradient norm", subject.grad_norms, norms, envelope.grad_norms),
     ):
         if name == "loss" and all(value is None for value in got):
             continue  # a trainer that computes the loss itself and does not log it: norms and rates remain
@@ -147,7 +152,7 @@ def _beside_reference(books: CellBooks) -> Finding | None:
     same = books.observed.optimizer_steps == len(reference.rows) == replay.updates and rows == reference.rows
     if not same:
         return None
-    own = observed_curves(books.observed, books.scenario)
+    own = books.curves
     for name, got, want, width in (
         ("loss", own.losses, reference.curves.losses, replay.envelope.losses),
         ("gradient norm", own.grad_norms, reference.curves.grad_norms, replay.envelope.grad_norms),

@@ -122,6 +122,19 @@ def test_what_is_declined_has_a_reason(name, fields, reason):
     assert reason in resolve(name).supports(Scenario(**fields))
 
 
+@pytest.mark.parametrize("name", ["trl-sft", "trl-sft-packing", "trl-sft-completion"])
+def test_a_release_of_trl_that_is_too_old_is_declined_by_its_number(name):
+    """The reason names the release that was asked for and the first that can be; no scenario makes a difference."""
+    scenario = Scenario(**REAL, lengths="equal", rows=8)
+    for release in ("0.4.1", "0.12.0", "0.16.1"):
+        reason = resolve(f"{name}@{release}").supports(scenario)
+        assert f"trl {release}: " in reason
+        assert "from trl 0.17 on" in reason
+    for release in ("0.17.0", "0.29.0", "1.0.0", "1.16.0"):
+        assert resolve(f"{name}@{release}").supports(scenario) is None
+    assert resolve(name).supports(scenario) is None
+
+
 def test_lightning_ends_at_whichever_comes_first():
     """Asked for 7 updates and 2 epochs of 3, it promises 6; Hugging Face promises 7."""
     scenario = Scenario(rows=9, grad_accum=2, max_steps=7, epochs=2.0)
