@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -122,12 +123,13 @@ class KnownDeviation:
             and (self.when is None or bool(self.when.value(numbers)))
         )
 
-    def agrees(self, got: str | float, numbers: Mapping[str, float | None]) -> bool:
+    def agrees(self, got: str | float, numbers: Mapping[str, float | None], within: float = 0.0) -> bool:
         """Return whether the wrong value is the known one; False means that the deviation has drifted.
 
         Args:
             got: what the rule saw, a number where a formula is to be compared.
             numbers: what the formula names: scenario fields, contract symbols, `expected`.
+            within: how exactly the rule knows a number, as a share of it.
 
         Raises:
             ScenarioError: the formula needs a number that is not there.
@@ -139,7 +141,7 @@ class KnownDeviation:
         if isinstance(got, str):
             return False
         value = self.got_formula.value(numbers)
-        return got in (value, round(float(value), _DECIMALS))
+        return got in (value, round(float(value), _DECIMALS)) or math.isclose(got, value, rel_tol=within)
 
     def is_expired(self, today: date) -> bool:
         """Return whether the entry no longer counts."""

@@ -81,6 +81,7 @@ class Finding:
         text: what that event is.
         value: the wrong number, where the rule compares numbers (for `weight` the ratio to what it should be), so
             that a known deviation can pin it. `due` is the right one.
+        within: how exactly that number is known, as a share of it; 0 for counts.
     """
 
     expected: str
@@ -91,6 +92,7 @@ class Finding:
     text: str
     value: float | None = None
     due: float | None = None
+    within: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

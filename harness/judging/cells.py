@@ -196,9 +196,8 @@ def _standing(
         return Standing.NEW, None
     numbers = {**numbers, "expected": finding.due}
     for entry in entries:
-        if entry.agrees(
-            finding.got if entry.got is not None or finding.value is None else finding.value, numbers
-        ):
+        got = finding.got if entry.got is not None or finding.value is None else finding.value
+        if entry.agrees(got, numbers, finding.within):
             return (Standing.EXPIRED if entry.is_expired(today) else Standing.KNOWN), entry
     return Standing.DRIFTED, entries[0]
 

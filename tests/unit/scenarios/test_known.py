@@ -100,6 +100,8 @@ def test_the_wrong_value_is_part_of_what_is_known(write):
     (ratio,) = load_known(write(ENTRY | {"got_formula": '"1 / R"'}))
     assert ratio.agrees(round(1 / 3, 9), {"R": 3})  # as rule `weight` reports it
     assert not ratio.agrees(0.3333333, {"R": 3})
+    assert ratio.agrees(0.3333333, {"R": 3}, 1e-6)  # a weight by projection
+    assert not ratio.agrees(0.33333, {"R": 3}, 1e-6)
     (anything,) = load_known(write(ENTRY))
     assert anything.agrees("whatever", {})
 
