@@ -4,7 +4,8 @@ Grammar::
 
     selection    = { term }                         all terms must hold; none selects everything
     term         = [ "!" ] ( field ":" alternative { "," alternative } | flag )
-    alternative  = ( ">" | ">=" | "<" | "<=" ) number | number ".." number | number | word | '"' text '"'
+    alternative  = ( ">" | ">=" | "<" | "<=" ) number | range | number | word | '"' text '"'
+    range        = number ".." number | ".." number | number ".."
 
 A comma means or, `!` means not, a bare word is a flag. A word matches itself, a glob with `*`, and a text
 that continues with `@` (`unsloth-zoo` matches `unsloth-zoo@2026.10.5`); `none` matches an absent value. A
@@ -159,6 +160,8 @@ def _require_choice(name: str, field: Field, text: str) -> None:
 
 def _numeric(name: str, text: str) -> Condition:
     low, dots, high = text.partition("..")
+    if dots and bool(low) is not bool(high):
+        return Compare(sign=">=" if low else "<=", number=_number(name, low or high))
     if dots:
         between = Between(low=_number(name, low), high=_number(name, high))
         if between.low > between.high:

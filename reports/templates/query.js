@@ -1,5 +1,5 @@
 // The selection grammar of the command line: terms separated by spaces, all must hold; `!` negates; `key:value`,
-// `key:>1`, `key:2..8`, `key:a,b`. Beyond it, a word that is no flag is looked for in subject, scenario and id.
+// `key:>1`, `key:2..8`, `key:..8`, `key:a,b`. Beyond it, a word that is no flag is looked for in subject, scenario and id.
 const STANDINGS = ["new", "known", "drifted", "expired", "informational"];
 const VERDICTS = ["conforms", "deviates", "flaky", "error", "unsupported"];
 const ALIASES = {
@@ -11,7 +11,7 @@ const ALIASES = {
 };
 const NUMBER = "[+-]?(?:\\d+(?:\\.\\d+)?|\\.\\d+)(?:[eE][+-]?\\d{1,4})?";
 const COMPARED = new RegExp(`^(>=|<=|>|<|)(${NUMBER})$`);
-const BETWEEN = new RegExp(`^(${NUMBER})\\.\\.(${NUMBER})$`);
+const BETWEEN = new RegExp(`^(?=.*\\d)(${NUMBER})?\\.\\.(${NUMBER})?$`);
 
 // Splits into terms; a quoted part may hold spaces and commas.
 function termsOf(text) {
@@ -44,7 +44,7 @@ function textTest(value) {
 // Returns a test for numbers, or null when the value is none.
 function numberTest(value) {
   const between = value.bare && value.text.match(BETWEEN);
-  if (between) return (x) => Number(between[1]) <= x && x <= Number(between[2]);
+  if (between) return (x) => Number(between[1] ?? -Infinity) <= x && x <= Number(between[2] ?? Infinity);
   const compared = value.bare && value.text.match(COMPARED);
   if (!compared) return null;
   const wanted = Number(compared[2]);

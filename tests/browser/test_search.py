@@ -13,6 +13,8 @@ QUERIES = [
     "!subject:hf,plain",
     "accum:>1",
     "accum:2..8",
+    "rows:..64",
+    "accum:2..",
     "gradient_accumulation_steps:64",
     "grad-accum:<=4 !rows:60",
     "rows:60,64",

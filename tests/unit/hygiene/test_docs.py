@@ -96,6 +96,25 @@ def test_names_that_come_with_it_are_named(root, kind):
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
+def test_selections_that_are_shown_can_be_read(root):
+    """Every `--select "…"` of README, help and examples is a selection."""
+    from stepaudit.scenarios.selection import parse_selection
+
+    files = [
+        root / "README.md",
+        *(root / "harness" / "cli").glob("*.py"),
+        *(root / "examples").rglob("*.yml"),
+    ]
+    texts = [
+        text
+        for file in files
+        for text in re.findall(r'(?:--select|e\.g\.) "([^"]*:[^"]*)"', file.read_text())
+    ]
+    assert len(texts) >= 2
+    for text in texts:
+        parse_selection(text)
+
+
 def test_the_capability_table_is_the_real_one(root):
     """docs/capabilities.md is what `stepaudit doctor subjects` prints, to the letter."""
     from stepaudit.harness.cli.capability_table import (
