@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Trial:
         self.tell({"tests": len(session.items), "seconds": time.monotonic() - began, "broken": broken})
         for mutant in self.mutants:
             began = time.monotonic()
-            tests = self.tests_of(mutant)
+            tests = self.tests_of(session, mutant)
             killer = self.attempt(session, mutant, tests) if tests else ""  # what no test reaches survives
             self.tell(
                 {
@@ -137,15 +137,24 @@ class Trial:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
         return not self.failed
 
-    def tests_of(self, mutant: Mutant) -> list[int]:
-        """Return the tests that reach a mutant, the quickest first; for one at module level all that enter the file."""
+    def tests_of(self, session: pytest.Session, mutant: Mutant) -> list[int]:
+        """Return the tests that reach a mutant, the quickest first.
+
+        For one at module level those that enter the file, then all of its folder's: who only reads a constant, an
+        enumeration or a model of it enters nothing.
+        """
         if mutant.function:
-            found = set(self.reached.get((mutant.path, mutant.function), ()))
-        else:
-            found = {
-                number for (path, _), tests in self.reached.items() if path == mutant.path for number in tests
-            }
-        return sorted(found - self.broken, key=lambda number: (self.seconds[number], number))
+            return self.quickest(self.reached.get((mutant.path, mutant.function), ()))
+        entering = self.quickest(
+            number for (path, _), tests in self.reached.items() if path == mutant.path for number in tests
+        )
+        place = f"tests/unit/{mutant.path.split('/')[1]}/"
+        rest = (number for number, item in enumerate(session.items) if item.nodeid.startswith(place))
+        return [*entering, *self.quickest(set(rest) - set(entering))]
+
+    def quickest(self, tests: Iterable[int]) -> list[int]:
+        """Return tests in the order of their time, without those that judge nothing."""
+        return sorted(set(tests) - self.broken, key=lambda number: (self.seconds[number], number))
 
     def attempt(self, session: pytest.Session, mutant: Mutant, tests: list[int]) -> str:
         """Return what kills a mutant; nothing if it survives."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from itertools import permutations, product
 
 from packaging.version import InvalidVersion, Version
 
+from ...scenarios import ScenarioError
 from ...scenarios.formula import FORMULA_NAMES, Formula, parse_formula
 from ..contract import RULES, Contract, NotJudged, draw_up
 from ..ledger import CellRecord
@@ -18,8 +18,8 @@ from .verdict import CellVerdict, Cluster
 
 __all__ = ["Proposal", "Wrong", "proposals_for", "version_ranges", "wrong_values"]
 
-_LEAST_CELLS = 4
-"""a formula that is held against fewer cells than this says nothing"""
+_LEAST_FINDINGS = 4
+"""a formula that is held against fewer findings than this says nothing"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ def _proposed(
 
 def _formula(wrong: Sequence[Wrong]) -> Formula | None:
     """Return the shortest formula that gives every wrong value, if there is one among the small ones."""
-    if len(wrong) < _LEAST_CELLS or any(item.value is None for item in wrong):
+    if len(wrong) < _LEAST_FINDINGS:
         return None
     for text in _candidates():
         formula = parse_formula(text)
@@ -129,33 +129,23 @@ def _formula(wrong: Sequence[Wrong]) -> Formula | None:
 
 def _candidates() -> list[str]:
     """Return small formulas, the plainest first: what is expected comes before the symbols that it is made of."""
-    names = ("expected", *(name for name in FORMULA_NAMES if name != "expected"))
-    small = ["1", "2"]
+    names = sorted(FORMULA_NAMES, key=lambda name: name != "expected")
+    pairs = list(permutations(names, 2))
     return [
         "0",
         *names,
-        *(f"{name} {sign} {number}" for number in small for name, sign in product(names, "+-*")),
-        *(
-            f"{left} {sign} {right}"
-            for sign in "*+-"
-            for left, right in product(names, names)
-            if left != right
-        ),
-        *(
-            f"{left} {sign} {right} {last} 1"
-            for sign, last in product("+-*", "+-")
-            for left, right in product(names, names)
-            if left != right
-        ),
-        *(f"{left} // {right}" for left, right in product(names, names) if left != right),
-        *(f"ceil({left} / {right})" for left, right in product(names, names) if left != right),
-        *(f"{one} * ceil({left} / {right})" for one in ("max_steps", "T") for left, right in (("T", "U"),)),
+        *(f"{name} {sign} {number}" for number in "12" for name, sign in product(names, "+-*")),
+        *(f"{left} {sign} {right}" for sign, (left, right) in product("*+-", pairs)),
+        *(f"{left} {sign} {right} {last} 1" for sign, last, (left, right) in product("+-*", "+-", pairs)),
+        *(f"{left} // {right}" for left, right in pairs),
+        *(f"ceil({left} / {right})" for left, right in pairs),
+        "max_steps * ceil(T / U)",
+        "T * ceil(T / U)",
     ]
 
 
 def _gives(formula: Formula, wrong: Wrong) -> bool:
-    if any(wrong.numbers.get(name) is None for name in formula.names):
+    try:
+        return formula.value(wrong.numbers) == wrong.value
+    except ScenarioError:  # a number that the cell does not have, or a division by zero
         return False
-    numbers: dict[str, Any] = dict(wrong.numbers)
-    divisors_are_fine = all(numbers[name] for name in formula.names) or "/" not in formula.text
-    return divisors_are_fine and formula.value(numbers) == wrong.value

@@ -12,7 +12,7 @@ from ...scenarios import Scenario
 from ...scenarios.known import KnownDeviation
 from ..contract import RULES, CellBooks, Contract, Finding, NotJudged, draw_up, padding_rows
 from ..contract.books import ReferenceRun
-from ..ledger import CellRecord, Outcome
+from ..ledger import CellError, CellRecord, Outcome
 from .verdict import (
     Books,
     CellOutcome,
@@ -88,10 +88,9 @@ def judge_cell(
         "seconds": record.seconds,
         "reproduce": line,
     }
-    if record.outcome is Outcome.ERROR and record.error is not None:
-        trouble = Trouble(
-            kind=record.error.kind, message=record.error.message, traceback=record.error.traceback
-        )
+    if record.outcome is Outcome.ERROR:
+        error = record.error or CellError(kind="error", message="its record does not say why")
+        trouble = Trouble(kind=error.kind, message=error.message, traceback=error.traceback)
         return Judged(verdict=CellVerdict(**blank, verdict=CellOutcome.ERROR, error=trouble))
     if record.outcome is Outcome.UNSUPPORTED:
         return Judged(verdict=CellVerdict(**blank, verdict=CellOutcome.UNSUPPORTED, reason=record.reason))
@@ -219,8 +218,10 @@ def formula_numbers(books: CellBooks) -> Mapping[str, float | None]:
 def _resumed_at(scenario: Scenario) -> int | None:
     """Return the optimizer step of the newest checkpoint before the interruption that a scenario asks for."""
     at = scenario.resume_at
+    if at is None:
+        return None
     every = scenario.save_steps or at
-    return None if at is None or not every else at // every * every
+    return at // every * every
 
 
 def _deviation(

@@ -16,7 +16,7 @@ from .comparison_records import (
     Side,
 )
 from .curve_comparison import CurveSet, compared_curves
-from .verdict import CellOutcome, CellVerdict, ExitCode, Figures, Verdict
+from .verdict import Books, CellOutcome, CellVerdict, ExitCode, Figures, Verdict
 
 __all__ = ["RunSide", "compare_runs"]
 
@@ -78,6 +78,7 @@ def _compared(
 ) -> CellComparison:
     one = left or right
     assert one is not None
+    ours, theirs = _judged_books(left), _judged_books(right)
     change, differences, curves, compared = Change.UNCHANGED, list[Difference](), dict[str, str](), False
     if left is None or right is None:
         change = Change.ONLY_A if right is None else Change.ONLY_B
@@ -85,13 +86,13 @@ def _compared(
         if left.verdict is not right.verdict:
             change = Change.ONLY_A if right.verdict is CellOutcome.UNSUPPORTED else Change.ONLY_B
             differences.append(Difference(what="supported", a=_supported(left), b=_supported(right)))
-    elif not (_is_judged(left) and _is_judged(right)):
+    elif ours is None or theirs is None:
         change = Change.NOT_JUDGED
         differences.append(Difference(what="outcome", a=_outcome(left), b=_outcome(right)))
     else:
         compared = True
         change, differences = _by_rules(left, right)
-        figures = [*_figures(left, right)]
+        figures = [*_figures(ours, theirs)]
         found = compared_curves(left_curves.get(left.id), right_curves.get(right.id))
         curves = found.marks
         figures += found.differences
@@ -139,13 +140,11 @@ def _broken(cell: CellVerdict) -> dict[str, str]:
     return {rule: "; ".join(texts) for rule, texts in found.items()}
 
 
-def _figures(left: CellVerdict, right: CellVerdict) -> Iterable[Difference]:
+def _figures(left: Books, right: Books) -> Iterable[Difference]:
     """Compare what was observed and what was claimed, figure by figure, with `==`."""
-    if left.account is None or right.account is None:
-        return
     for witness in ("observed", "claimed"):
-        a: Figures = getattr(left.account, witness)
-        b: Figures = getattr(right.account, witness)
+        a: Figures = getattr(left, witness)
+        b: Figures = getattr(right, witness)
         for name in Figures.model_fields:
             if getattr(a, name) != getattr(b, name):
                 yield Difference(
@@ -153,8 +152,9 @@ def _figures(left: CellVerdict, right: CellVerdict) -> Iterable[Difference]:
                 )
 
 
-def _is_judged(cell: CellVerdict) -> bool:
-    return cell.verdict in {CellOutcome.CONFORMS, CellOutcome.DEVIATES} and cell.account is not None
+def _judged_books(cell: CellVerdict | None) -> Books | None:
+    """Return the books of a cell that was judged; a flaky one has books, but they are not those of its next run."""
+    return cell.account if cell and cell.verdict in {CellOutcome.CONFORMS, CellOutcome.DEVIATES} else None
 
 
 def _supported(cell: CellVerdict) -> str:

@@ -16,6 +16,9 @@ from ...scenarios.vocabulary import SCENARIO_VOCABULARY
 __all__ = ["covering_selections"]
 
 _Codes = NDArray[np.int64]
+_Key = tuple[Any, ...]
+_Values = Mapping[str, list[_Key]]
+"""field to every value that it has in the run"""
 
 
 def covering_selections(
@@ -36,14 +39,13 @@ def covering_selections(
     Raises:
         ScenarioError: a scenario is both inside and outside.
     """
-    names = list(inside[0])
-    values = [sorted({_key(item[name]) for item in (*inside, *outside)}) for name in names]
-    wanted, others = _coded(inside, names, values), _coded(outside, names, values)
+    values = {name: sorted({_key(item[name]) for item in (*inside, *outside)}) for name in inside[0]}
+    wanted, others = _coded(inside, values), _coded(outside, values)
     left = list(range(len(inside)))
     found = []
     while left:
         group = left if _is_free(wanted[left], others, values) else _grown(left, wanted, others, values)
-        found.append((_text(inside, group, names, values), group))
+        found.append((_text([inside[number] for number in group], values), group))
         covered = set(group)
         left = [number for number in left if number not in covered]
     for text, group in found:
@@ -53,7 +55,7 @@ def covering_selections(
     return found
 
 
-def _grown(left: list[int], wanted: _Codes, others: _Codes, values: Sequence[list[Any]]) -> list[int]:
+def _grown(left: list[int], wanted: _Codes, others: _Codes, values: _Values) -> list[int]:
     """Return the first cell with every further one that its box can take in; the nearest are tried first."""
     seed = left[0]
     if not _is_free(wanted[[seed]], others, values):
@@ -68,31 +70,26 @@ def _grown(left: list[int], wanted: _Codes, others: _Codes, values: Sequence[lis
     return sorted(group)
 
 
-def _is_free(members: _Codes, others: _Codes, values: Sequence[list[Any]]) -> bool:
+def _is_free(members: _Codes, others: _Codes, values: _Values) -> bool:
     """Return whether the box around the members holds none of the others."""
     held = np.ones(len(others), dtype=np.bool_)
-    for column in range(members.shape[1]):
-        allowed = np.zeros(len(values[column]), dtype=np.bool_)
+    for column, known in enumerate(values.values()):
+        allowed = np.zeros(len(known), dtype=np.bool_)
         allowed[members[:, column]] = True
         held &= allowed[others[:, column]]
     return not held.any()
 
 
-def _coded(items: Sequence[Mapping[str, Any]], names: Sequence[str], values: Sequence[list[Any]]) -> _Codes:
-    codes = [{value: code for code, value in enumerate(column)} for column in values]
-    rows = [[code[_key(item[name])] for name, code in zip(names, codes, strict=True)] for item in items]
-    return np.array(rows, dtype=np.int64).reshape(len(items), len(names))
+def _coded(items: Sequence[Mapping[str, Any]], values: _Values) -> _Codes:
+    codes = {name: {value: code for code, value in enumerate(column)} for name, column in values.items()}
+    rows = [[code[_key(item[name])] for name, code in codes.items()] for item in items]
+    return np.array(rows, dtype=np.int64).reshape(len(items), len(values))
 
 
-def _text(
-    inside: Sequence[Mapping[str, Any]],
-    group: Sequence[int],
-    names: Sequence[str],
-    values: Sequence[list[Any]],
-) -> str:
+def _text(members: Sequence[Mapping[str, Any]], values: _Values) -> str:
     terms = []
-    for name, column in zip(names, values, strict=True):
-        seen = {_key(inside[number][name]): inside[number][name] for number in group}
+    for name, column in values.items():
+        seen = {_key(item[name]): item[name] for item in members}
         if len(seen) < len(column):
             terms.append(f"{name}:{','.join(_word(seen[key]) for key in sorted(seen))}")
     return " ".join(terms)
@@ -106,10 +103,10 @@ def _word(value: Any) -> str:
     return repr(value) if isinstance(value, (int, float)) else quoted(str(value))
 
 
-def _key(value: Any) -> tuple[int, float, str]:
+def _key(value: Any) -> _Key:
     """Return what values of one field are sorted and told apart by: none, then numbers, then words."""
     if value is None:
-        return (0, 0.0, "")
+        return ("none",)
     if isinstance(value, (int, float)):
-        return (1, float(value), "")
-    return (2, 0.0, str(value))
+        return ("number", value)
+    return ("word", str(value))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, repeat, zip_longest
+from typing import TypeGuard
 
 from ..contract import draw_up
 from ..contract.contracts import Contract
@@ -110,11 +112,12 @@ def _parting(
 
 def _wider(a: Sequence[float | None], b: Sequence[float | None], count: int) -> list[float]:
     """Return the wider envelope of every update; where neither replay got so far, only equal values are equal."""
-    sides = [[*side[:count], *[None] * (count - len(side))] for side in (list(a), list(b))]
-    return [
-        max((width for width in pair if width is not None and math.isfinite(width)), default=0.0)
-        for pair in zip(*sides, strict=True)
-    ]
+    pairs = islice(chain(zip_longest(a, b), repeat(())), count)
+    return [max((width for width in pair if _is_width(width)), default=0.0) for pair in pairs]
+
+
+def _is_width(width: float | None) -> TypeGuard[float]:
+    return width is not None and math.isfinite(width)
 
 
 def _shown(value: float | None) -> str:

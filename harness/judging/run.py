@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import platform
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
-from itertools import count
 
 from ...scenarios import Scenario
 from ...scenarios.gate import NO_GATE, Gate
@@ -17,6 +16,7 @@ from ..contract import RULES, Contract, contract_named, draw_up
 from ..contract.books import reference_run
 from ..ledger import CellRecord, Outcome
 from .cells import Judged, Reference, figures_of, judge_cell
+from .clusters import clusters_of
 from .gate import gate_terms, gated_cells
 from .sentence import sentence_of
 from .verdict import (
@@ -24,9 +24,7 @@ from .verdict import (
     CellVerdict,
     Cluster,
     Counts,
-    Deviation,
     Environment,
-    Example,
     ExitCode,
     ExpiringEntry,
     GateTerms,
@@ -163,7 +161,7 @@ def _add(tally: _Tally, record: CellRecord, judged: Judged, contract: Contract) 
 def _verdict(
     tally: _Tally, known: Sequence[KnownDeviation], facts: RunFacts, gate: Gate, today: date
 ) -> Verdict:
-    clusters = _clusters(tally.cells, {entry.id: entry for entry in known})
+    clusters = clusters_of(tally.cells, {entry.id: entry for entry in known})
     stale = [
         *(_stale_entry(entry_id, "stale", ids) for entry_id, ids in tally.stale.items()),
         *(_stale_entry(entry_id, "expired", ids) for entry_id, ids in tally.expired.items()),
@@ -214,89 +212,6 @@ def _verdict(
     )
 
 
-_ORDER = {
-    Standing.NEW: 0,
-    Standing.DRIFTED: 1,
-    Standing.EXPIRED: 2,
-    Standing.INFORMATIONAL: 3,
-    Standing.KNOWN: 4,
-}
-
-
-def _clusters(cells: Sequence[CellVerdict], known: Mapping[str, KnownDeviation]) -> list[Cluster]:
-    """Group deviations by rule, subject and standing; the contract's rule order is from cause to consequence."""
-    groups: dict[tuple[str, str, Standing, str | None], list[tuple[CellVerdict, Deviation]]] = {}
-    judged: dict[tuple[str, str], int] = {}
-    for cell in cells:
-        for rule in cell.rules_checked:
-            judged[rule, cell.subject] = judged.get((rule, cell.subject), 0) + 1
-        seen: set[tuple[str, Standing, str | None]] = set()
-        for deviation in cell.deviations:
-            key = (deviation.rule, deviation.standing, deviation.known_id)
-            if key not in seen:  # one a cell: a rule may have several findings in it
-                seen.add(key)
-                groups.setdefault((deviation.rule, cell.subject, *key[1:]), []).append((cell, deviation))
-    clusters = []
-    for (rule, subject, standing, known_id), members in groups.items():
-        cell, deviation = min(members, key=lambda member: _size(member[0]))
-        large, its_deviation = max(members, key=lambda member: _size(member[0]))
-        entry = known.get(known_id) if known_id else None
-        clusters.append(
-            Cluster(
-                rule=rule,
-                statement=RULES[rule].statement,
-                subject=subject,
-                standing=standing,
-                known_id=known_id,
-                reason=entry.reason if entry else "",
-                upstream=entry.upstream if entry else None,
-                owner=entry.owner if entry else None,
-                expires=entry.expires.isoformat() if entry else None,
-                failing=len(members),
-                judged=judged[rule, subject],
-                cell_ids=[member.id for member, _ in members],
-                smallest=cell.id,
-                label=cell.label,
-                expected=deviation.expected,
-                got=deviation.got,
-                formula=deviation.formula,
-                first_divergence=deviation.first_divergence,
-                reproduce=deviation.reproduce,
-                largest=None
-                if large is cell
-                else Example(
-                    cell_id=large.id,
-                    label=large.label,
-                    expected=its_deviation.expected,
-                    got=its_deviation.got,
-                ),
-            )
-        )
-    order = list(RULES)
-    clusters.sort(
-        key=lambda item: (_ORDER[item.standing], order.index(item.rule), -item.failing, item.subject)
-    )
-    return _identified(clusters)
-
-
-def _identified(clusters: Sequence[Cluster]) -> list[Cluster]:
-    """Give every cluster an id that says what it is, and that nobody else in the run has."""
-    found: list[Cluster] = []
-    taken: set[str] = set()
-    for cluster in clusters:
-        words = [cluster.rule, cluster.subject]
-        words += [] if cluster.standing is Standing.NEW else [cluster.standing.value]
-        base = re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
-        name = next(item for number in count(1) if (item := _numbered(base, number)) not in taken)
-        taken.add(name)
-        found.append(cluster.model_copy(update={"id": name}))
-    return found
-
-
-def _numbered(base: str, number: int) -> str:
-    return base if number == 1 else f"{base}-{number}"
-
-
 def _expiring(
     clusters: Sequence[Cluster], known: Sequence[KnownDeviation], today: date
 ) -> list[ExpiringEntry]:
@@ -317,23 +232,10 @@ def _expiring(
     ]
 
 
-def _size(cell: CellVerdict) -> tuple[int, int, str]:
-    """Smaller scenarios first: fewer micro-batches to look at, then a shorter description."""
-    micro_batches = cell.account.expected.micro_batches if cell.account else None
-    return (micro_batches or 0, len(cell.label), cell.label)
-
-
 def _rules(cells: Sequence[CellVerdict]) -> list[RuleSummary]:
-    checked = dict.fromkeys(RULES, 0)
-    unsupported = dict.fromkeys(RULES, 0)
-    deviating = dict.fromkeys(RULES, 0)
-    for cell in cells:
-        for rule in cell.rules_checked:
-            checked[rule] += 1
-        for rule in cell.rules_unsupported:
-            unsupported[rule] += 1
-        for rule in {deviation.rule for deviation in cell.deviations}:
-            deviating[rule] += 1
+    checked = Counter(rule for cell in cells for rule in cell.rules_checked)
+    unsupported = Counter(rule for cell in cells for rule in cell.rules_unsupported)
+    deviating = Counter(rule for cell in cells for rule in {item.rule for item in cell.deviations})
     return [
         RuleSummary(
             rule=rule.rule_id,
@@ -348,12 +250,10 @@ def _rules(cells: Sequence[CellVerdict]) -> list[RuleSummary]:
 
 
 def _counts(tally: _Tally, facts: RunFacts) -> Counts:
-    by_outcome = dict.fromkeys(CellOutcome, 0)
-    by_standing = dict.fromkeys(Standing, 0)
-    for cell in tally.cells:
-        by_outcome[cell.verdict] += 1
-        for standing in {deviation.standing for deviation in cell.deviations}:
-            by_standing[standing] += 1
+    by_outcome = Counter(cell.verdict for cell in tally.cells)
+    by_standing = Counter(
+        standing for cell in tally.cells for standing in {item.standing for item in cell.deviations}
+    )
     return Counts(
         cells=len(tally.cells),
         executed=facts.executed,

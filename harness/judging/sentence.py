@@ -51,24 +51,29 @@ def _said(
     if outcome is VerdictOutcome.PASSED:
         return f"{_judged(judged)}{_besides(counts)}."
     if outcome is VerdictOutcome.NOT_JUDGED:
-        return f"{counts.not_judged} of {counts.cells} cells gave no ledger; the other {judged} hold."
+        return f"{counts.not_judged} of {_cells(counts.cells)} gave no ledger; the other {judged} hold."
     if outcome is VerdictOutcome.NOTHING:
         if counts.conforms or counts.deviates or counts.flaky:
             return "Every cell that could be judged is of an informational subject: the gate has nothing to hold."
-        return f"None of {counts.cells} cells could be judged ({counts.unsupported} unsupported)."
+        return f"None of {_cells(counts.cells)} could be judged ({counts.unsupported} unsupported)."
     if outcome is VerdictOutcome.INTERRUPTED:
         return f"{_judged(judged)} so far{rest}. The same command goes on from here."
     if clusters and clusters[0].standing.fails:
         return f"{_accusation(clusters)}{rest}."
     if flaky:
-        return f"{flaky} cells gave two different ledgers in two identical runs{rest}."
+        return f"{_cells(flaky)} gave two different ledgers in two identical runs{rest}."
     if stale:
-        return f"{len(stale)} known deviations are stale or expired{rest}."
+        entries = "known deviation is" if len(stale) == 1 else "known deviations are"
+        return f"{len(stale)} {entries} stale or expired{rest}."
     return f"{_judged(judged)}{_besides(counts)}{rest}."
 
 
 def _judged(judged: int) -> str:
-    return f"{judged} {'cell' if judged == 1 else 'cells'} judged"
+    return f"{_cells(judged)} judged"
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell" if number == 1 else f"{number} cells"
 
 
 def _besides(counts: Counts) -> str:
@@ -80,7 +85,7 @@ def _accusation(clusters: Sequence[Cluster]) -> str:
     """Name the first broken rule, every subject that breaks it, and what the smallest and the largest case show."""
     first = clusters[0]
     alike = [item for item in clusters if (item.rule, item.standing) == (first.rule, first.standing)]
-    parts = [f"{item.subject} in {item.failing} of {item.judged} cells" for item in alike]
+    parts = [f"{item.subject} in {item.failing} of {_cells(item.judged)}" for item in alike]
     shown = f"{first.got} where the contract says {first.expected} ({first.label})"
     if first.largest is not None:
         shown += f", {first.largest.got} where it says {first.largest.expected} ({first.largest.label})"

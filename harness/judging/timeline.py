@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Any, Literal
 
@@ -139,17 +140,15 @@ def _ratios(books: CellBooks) -> tuple[float | None, float | None]:
 def _rows_due(books: CellBooks) -> int:
     """Return how many rows the expected micro-batches hold, all of them full but the last of an epoch."""
     terms, micro_batches = books.expected.terms, books.expected.micro_batches
-    epochs, rest = divmod(micro_batches, terms.M) if terms.M else (0, 0)
+    epochs, rest = divmod(micro_batches, max(terms.M, 1))
     in_epoch = min(terms.rows, terms.M * terms.B * terms.R)
-    return epochs * in_epoch + min(rest * terms.B * terms.R, in_epoch)
+    return epochs * in_epoch + rest * terms.B * terms.R
 
 
 def _scale(books: CellBooks, update: Update) -> str:
     """Return the size of an update's gradient over what the contract gives it, all its label tokens together."""
-    tokens: dict[int, int] = {}
-    for share in (share for micro_batch in update.window for share in micro_batch.shares):
-        for row, count in zip(share.rows, share.label_tokens, strict=True):
-            tokens[row] = max(tokens.get(row, 0), count)
+    shares = (share for micro_batch in update.window for share in micro_batch.shares)
+    tokens = {row: count for share in shares for row, count in share.row_tokens}
     due = window_weights(books.contract, books.scenario, update)
     whole = sum(weight * tokens[row] for row, weight in due.items())
     own = sum((update.weights or {}).get(row, 0.0) * tokens[row] for row in due)
@@ -157,8 +156,8 @@ def _scale(books: CellBooks, update: Update) -> str:
         return "1"
     ratio = own / whole
     for number in range(1, _LARGEST_SCALE + 1):
-        if abs(ratio - number) <= _NEAR * number:
+        if math.isclose(ratio, number, rel_tol=_NEAR):
             return str(number)
-        if abs(ratio * number - 1) <= _NEAR:
+        if math.isclose(ratio, 1 / number, rel_tol=_NEAR):
             return f"1/{number}"
     return "~"

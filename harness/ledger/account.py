@@ -43,6 +43,15 @@ class MicroBatch:
     """on several ranks, where this is a round: the micro-batches of the ranks, side by side (`union_of`)"""
 
     @property
+    def row_tokens(self) -> tuple[tuple[int, int], ...]:
+        """Return every row with its label tokens, in order.
+
+        Raises:
+            ValueError: the ledger has not as many counts as rows.
+        """
+        return tuple(zip(self.rows, self.label_tokens, strict=True))
+
+    @property
     def shares(self) -> tuple[MicroBatch, ...]:
         """Return the ranks' micro-batches of a round; on one rank the micro-batch itself."""
         return self.parts or (self,)

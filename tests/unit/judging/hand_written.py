@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 from stepaudit.harness.contract import CONTRACTS
@@ -11,15 +12,18 @@ from stepaudit.harness.ledger import (
     CellError,
     CellRecord,
     Claims,
+    Curves,
     EpochBegan,
     Forward,
     OptimizerStep,
     Outcome,
+    Replay,
 )
 from stepaudit.scenarios import Scenario
+from stepaudit.scenarios.gate import NO_GATE
 from stepaudit.scenarios.known import KnownDeviation, load_known
 
-__all__ = ["TODAY", "broken", "entry", "failed", "judged", "record", "refused"]
+__all__ = ["TODAY", "broken", "entry", "failed", "judged", "record", "refused", "replayed"]
 
 TODAY = date(2026, 3, 1)
 PLAN = {
@@ -77,28 +81,32 @@ def broken(**scenario) -> CellRecord:
 
 def failed(**scenario) -> CellRecord:
     """A cell that crashed."""
-    base = record(0, **scenario)
-    return CellRecord(
-        **{
-            **{name: getattr(base, name) for name in base.__slots__},
-            "outcome": Outcome.ERROR,
-            "error": CellError(kind="killed", message="signal 9"),
-            "cell_id": "failed",
-        }
-    )
+    error = CellError(kind="killed", message="signal 9")
+    return replace(record(0, **scenario), outcome=Outcome.ERROR, error=error, cell_id="failed")
 
 
 def refused(**scenario) -> CellRecord:
     """A pairing that the subject declines."""
-    base = record(0, **scenario)
-    return CellRecord(
-        **{
-            **{name: getattr(base, name) for name in base.__slots__},
-            "outcome": Outcome.UNSUPPORTED,
-            "reason": "no reason",
-            "cell_id": "refused",
-        }
+    return replace(record(0, **scenario), outcome=Outcome.UNSUPPORTED, reason="no reason", cell_id="refused")
+
+
+def replayed(item: CellRecord, *, width: float = 2.0**-20) -> CellRecord:
+    """The same cell with a replay that agrees with it, and `width` as the rounding noise of every update."""
+    count, rate = sum(isinstance(event, OptimizerStep) for event in item.events), item.scenario.learning_rate
+    curves = Curves(losses=(-1.0,) * count, grad_norms=(1.0,) * count, learning_rates=(rate,) * count)
+    envelope = Curves(losses=(width,) * count, grad_norms=(width,) * count, learning_rates=(0.0,) * count)
+    replay = Replay(
+        precision="float32",
+        epsilon=2.0**-23,
+        updates=count,
+        complete=True,
+        subject=curves,
+        exact=curves,
+        own=curves,
+        envelope=envelope,
+        parameters=(),
     )
+    return replace(item, replay=replay)
 
 
 def entry(path, **changes) -> KnownDeviation:
@@ -124,10 +132,10 @@ def entry(path, **changes) -> KnownDeviation:
     return known
 
 
-def judged(*records: CellRecord, known=(), today=TODAY, reference=(), **facts):
+def judged(*records: CellRecord, known=(), today=TODAY, reference=(), gate=NO_GATE, **facts):
     """The verdict on these records."""
     given = {"command": "x", "suite": "hand", "started": "2026-03-01T00:00:00Z", "seconds": 1.0} | facts
-    return judge_run(records, list(known), RunFacts(**given), reference=reference, today=today)
+    return judge_run(records, list(known), RunFacts(**given), reference=reference, today=today, gate=gate)
 
 
 assert "token-mean" in CONTRACTS

@@ -1,15 +1,12 @@
-"""Two runs beside each other: counts exactly, curves within the noise, missing cells strictly."""
+"""Two runs beside each other: counts exactly, missing cells strictly."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 from hand_written import broken, failed, judged, record, refused
 from stepaudit.harness.judging.comparison import RunSide, compare_runs
 from stepaudit.harness.judging.comparison_records import Change, Comparison
-from stepaudit.harness.judging.curve_comparison import CurveSet, compared_curves
-from stepaudit.harness.ledger import Claims, Curves
+from stepaudit.harness.ledger import Claims
 
 
 def side(verdict, subject=None, curves=None):
@@ -81,6 +78,90 @@ def test_two_subjects_are_paired_by_their_scenario():
     assert (cell.change, cell.subject_a, cell.subject_b) == (Change.NEW, "loop@1", "loop@2")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "difference"),
+    [
+        (FINE, LOST, ("outcome", "conforms", "error: signal 9")),
+        (LOST, WRONG, ("outcome", "error: signal 9", "deviates")),
+        (FINE, DECLINED, ("supported", "conforms", "unsupported: no reason")),
+        (DECLINED, LOST, ("supported", "unsupported: no reason", "error")),
+    ],
+)
+def test_a_cell_that_cannot_be_compared_says_why(ours, theirs, difference):
+    """With what it was on either side."""
+    (cell,) = compared([ours], [theirs]).cells
+    assert [(item.what, item.a, item.b) for item in cell.differences] == [difference]
+    assert not cell.compared
+
+
+def test_a_flaky_cell_is_not_compared():
+    """Its books are not those of its next run."""
+    loose = judged(FINE, flaky=frozenset({FINE.cell_id}))
+    for left, right in ((loose, judged(FINE)), (judged(FINE), loose)):
+        (cell,) = compare_runs(side(left), side(right)).cells
+        assert (cell.change, cell.compared) == (Change.NOT_JUDGED, False)
+
+
+def test_a_rule_that_is_not_asked_any_more_is_drift_by_itself():
+    """Though every figure is the same; one that is asked anew and holds is no difference."""
+    both, fewer = judged(FINE), judged(FINE, rules=frozenset({"target"}))
+    (cell,) = compare_runs(side(both), side(fewer)).cells
+    assert cell.change is Change.DRIFTED
+    assert {(item.a, item.b) for item in cell.differences} == {("holds", "not judged: not asked")}
+    (cell,) = compare_runs(side(fewer), side(both)).cells
+    assert (cell.change, cell.differences) == (Change.UNCHANGED, [])
+
+
+def test_a_rule_that_is_asked_anew_and_broken_is_new():
+    """It was not judged before."""
+    wrong = record(4, claims=Claims(global_step=5))
+    before, after = judged(wrong, rules=frozenset({"target"})), judged(wrong)
+    (cell,) = compare_runs(side(before), side(after)).cells
+    assert cell.change is Change.NEW
+    told = {item.what: item.a for item in cell.differences}
+    assert told["rule claim"] == "not judged"
+
+
+def test_cells_are_paired_whatever_the_order_of_their_fields():
+    """A verdict that another release wrote has the same scenarios."""
+    ours = judged(FINE)
+    cell = ours.cells[0]
+    turned = cell.model_copy(update={"scenario": dict(reversed(cell.scenario.items()))})
+    theirs = ours.model_copy(update={"cells": [turned]})
+    assert changes(compare_runs(side(ours), side(theirs))) == [Change.UNCHANGED]
+
+
+def test_the_most_urgent_change_comes_first():
+    """Whatever the order of the cells, and the sentence counts all of them in that order."""
+    rows = range(5, 13)
+    fine = [record(4, rows=count, cell_id=f"fine {count}") for count in rows]
+    wrong = [broken(rows=count, cell_id=f"wrong {count}") for count in rows]
+    ours = [fine[0], wrong[1], fine[2], fine[3], wrong[4], fine[5], fine[6]]
+    theirs = [fine[0], fine[1], failed(rows=7), wrong[3], record(9, rows=9), fine[6], fine[7]]
+    comparison = compared(ours, theirs)
+    assert changes(comparison) == [
+        Change.NEW,
+        Change.DRIFTED,
+        Change.ONLY_A,
+        Change.ONLY_B,
+        Change.NOT_JUDGED,
+        Change.FIXED,
+        Change.UNCHANGED,
+        Change.UNCHANGED,
+    ]
+    assert comparison.sentence == (
+        "5 cells compared: 1 new, 1 drifted, 1 only in A, 1 only in B, 1 not judged, 1 fixed, 2 unchanged."
+    )
+    assert comparison.counts.compared == 5
+
+
+def test_the_sentence_leaves_out_what_did_not_happen():
+    """One cell is one cell."""
+    assert compared([FINE], [FINE]).sentence == "1 cell compared: 1 unchanged."
+    nothing = compared([], [FINE, record(5, subject="other", max_steps=5)]).sentence
+    assert nothing.endswith("(subjects of A: none; of B: loop, other).")
+
+
 def test_differences_say_what_was_and_what_is():
     """By rule, with both values; figures beside them."""
     (cell,) = compared([FINE], [WRONG]).cells
@@ -122,60 +203,3 @@ def test_the_environment_comes_first():
     )
     found = {item.name: (item.a, item.b) for item in compare_runs(side(ours), side(theirs)).environment}
     assert found == {"torch": ("2.13.0", "9"), "new": (None, "1")}
-
-
-def curves(*losses, rows=(((0,),), ((1,),)), envelope=1e-6, rates=(0.1, 0.05)):
-    count = len(losses)
-    return CurveSet(
-        rows=rows,
-        observed=Curves(losses=losses, grad_norms=(1.0,) * count, learning_rates=rates[:count]),
-        envelope=Curves(
-            losses=(envelope,) * count, grad_norms=(envelope,) * count, learning_rates=(0.0,) * count
-        ),
-        learning_rate=0.1,
-    )
-
-
-@pytest.mark.parametrize(
-    ("theirs", "mark"),
-    [
-        (curves(1.0, 2.0), "="),
-        (curves(1.0, 2.0 + 1.5e-5), "~"),
-        (curves(1.0, 2.0 + 1.7e-5), "≠"),
-        (curves(1.0, 2.0 + 1.7e-5, envelope=2e-6), "~"),
-        (curves(1.0, math.nan), "≠"),
-        (curves(1.0, math.inf), "≠"),
-        (curves(1.0, None), "≠"),
-        (curves(1.0), "≠"),
-        (curves(1.0, 2.1, rows=(((1,),), ((0,),))), "other rows or another order: not compared"),
-    ],
-)
-def test_losses(theirs, mark):
-    """`~` inside twice the multiple of the wider envelope, never for NaN, a missing value or another set of updates."""
-    found = compared_curves(curves(1.0, 2.0), theirs)
-    assert found.marks["loss"] == mark
-    assert bool([item for item in found.differences if item.what.startswith("loss")]) == (mark == "≠")
-
-
-def test_nan_is_not_even_itself():
-    """Two runs that diverge alike have not been shown to be alike."""
-    assert compared_curves(curves(1.0, math.nan), curves(1.0, math.nan)).marks["loss"] == "≠"
-
-
-def test_rates_are_compared_whatever_the_order():
-    """A schedule does not depend on rows."""
-    found = compared_curves(curves(1.0, 2.0), curves(1.0, 2.0, rows=((), ()), rates=(0.1, 0.06)))
-    assert found.marks["learning rate"] == "≠"
-
-
-@pytest.mark.parametrize(("ours", "theirs", "change"), [
-    (curves(1.0, 2.0), curves(1.0, 2.0 + 1e-6), Change.UNCHANGED),
-    (curves(1.0, 2.0), curves(1.0, 2.1), Change.DRIFTED),
-    (curves(1.0, 2.0), None, Change.DRIFTED),
-])  # fmt: skip
-def test_a_cell_whose_counts_agree_can_differ_by_its_curves(ours, theirs, change):
-    """A curve that is gone is a difference too."""
-    (cell,) = compared(
-        [FINE], [FINE], left={FINE.cell_id: ours}, right={FINE.cell_id: theirs} if theirs else {}
-    ).cells
-    assert cell.change is change

@@ -67,6 +67,45 @@ def test_any_set_of_cells_can_be_told_from_the_others(seed, size):
     assert sorted(number for _, covered in found for number in covered) == list(range(len(inside)))
 
 
+@pytest.mark.parametrize(
+    ("inside", "outside", "text"),
+    [
+        ({"max_steps": None}, {"max_steps": 0}, "max_steps:none"),
+        ({"max_steps": 0}, {"max_steps": None}, "max_steps:0"),
+        ({"rows": 2**53}, {"rows": 2**53 - 1}, f"rows:{2**53}"),
+        ({"epochs": 1.0000001}, {"epochs": 1.0}, "epochs:1.0000001"),
+        ({"lr_schedule": "cosine"}, {"lr_schedule": "linear"}, "lr_schedule:cosine"),
+    ],
+)
+def test_values_that_are_near_are_two(inside, outside, text):
+    """No limit is not a limit of 0, and no number is rounded."""
+    ((found, _),) = covering_selections([fields(**inside)], [fields(**outside)])
+    assert found == text
+
+
+def test_values_of_a_field_are_in_order():
+    """None first, then numbers by their size."""
+    inside = [fields(max_steps=limit) for limit in (10, 9, None, 0)]
+    ((text, covered),) = covering_selections(inside, [fields(max_steps=3)])
+    assert (text, covered) == ("max_steps:none,0,9,10", [0, 1, 2, 3])
+
+
+def box(rows, accum, drop=False):
+    return fields(rows=rows, grad_accum=accum, drop_last=drop)
+
+
+def test_cells_are_gathered_as_long_as_their_box_holds_nothing_else():
+    """One selection a group, the rest in the next one."""
+    found = covering_selections([box(9, 1), box(9, 2), box(13, 1)], [box(13, 2)])
+    assert found == [("rows:9", [0, 1]), ("rows:13 grad_accum:1", [2])]
+
+
+def test_the_nearest_cells_are_gathered_first():
+    """Whatever their order: a box that reaches far holds more that nobody has seen."""
+    found = covering_selections([box(9, 1), box(13, 2), box(9, 1, drop=True)], [box(13, 1, drop=True)])
+    assert [covered for _, covered in found] == [[0, 2], [1]]
+
+
 def test_a_scenario_that_is_on_both_sides_is_refused():
     """No selection can tell it from itself."""
     with pytest.raises(ScenarioError, match="nothing can tell the cells apart"):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hand_written import broken, entry, judged, record
-from stepaudit.harness.judging.verdict import Standing
-from stepaudit.harness.ledger import Claims
-from stepaudit.scenarios import ScenarioError
+from hand_written import TODAY, broken, entry, judged, record
+from stepaudit.harness.contract import CONTRACTS
+from stepaudit.harness.judging import cells
+from stepaudit.harness.judging.cells import judge_cell, reproduce_line
+from stepaudit.harness.judging.verdict import CellOutcome, Standing
+from stepaudit.harness.ledger import CellError, Claims, Outcome, RankLedger
+from stepaudit.scenarios import Scenario, ScenarioError
 
 
 def test_the_three_accounts_figure_by_figure():
@@ -51,13 +56,53 @@ def test_without_an_interruption_nothing_was_resumed_from(tmp_path):
         judged(broken(), known=known)
 
 
+def test_a_checkpoint_that_nobody_resumes_from_is_none(tmp_path):
+    """A cadence alone is no interruption."""
+    known = [entry(tmp_path, got_formula="expected * 2")]
+    (cell,) = judged(broken(save_steps=2), known=known, rules=frozenset({"target"})).cells
+    assert cell.deviations[0].standing is Standing.KNOWN
+
+
+def test_padding_is_told_where_there_are_ranks():
+    """The rows that were read again; on one rank the question does not arise."""
+    assert judged(record(4)).cells[0].account.padding_rows is None
+    one = record(2, rows=3, ranks=2, max_steps=2)
+    other = RankLedger(rank=1, events=one.events, claims=Claims(), parameter_distance=0.0)
+    assert judged(replace(one, others=(other,))).cells[0].account.padding_rows == [1]
+
+
+def test_an_error_is_never_judged_whatever_its_record_says():
+    """Also where it does not say what the error was."""
+    (cell,) = judged(replace(record(4), outcome=Outcome.ERROR, error=None)).cells
+    assert (cell.verdict, cell.account, cell.rules_checked) == (CellOutcome.ERROR, None, [])
+    assert cell.error.message == "its record does not say why"
+
+
+def test_an_error_is_told_with_its_traceback():
+    """As the record has it."""
+    error = CellError(kind="raised", message="no", traceback="line 1")
+    (cell,) = judged(replace(record(0), outcome=Outcome.ERROR, error=error)).cells
+    assert (cell.error.kind, cell.error.message, cell.error.traceback) == ("raised", "no", "line 1")
+
+
+def test_a_cell_counts_unless_the_caller_says_otherwise():
+    """Neither flaky nor informational by itself."""
+    conforming, deviating = (
+        judge_cell(item, CONTRACTS["token-mean"], (), today=TODAY).verdict for item in (record(4), broken())
+    )
+    assert conforming.verdict is CellOutcome.CONFORMS
+    assert {item.standing for item in deviating.deviations} == {Standing.NEW}
+
+
+def test_a_tier_is_an_option_of_its_own():
+    """Not an axis, and not said where it is the usual one."""
+    scenario = Scenario(rows=9, tier="predict")
+    assert reproduce_line("hf", scenario) == "stepaudit run --subject hf --tier predict --axis rows=9"
+    assert reproduce_line("hf", Scenario(rows=9)) == "stepaudit run --subject hf --axis rows=9"
+
+
 def test_a_cell_is_not_compared_with_itself(monkeypatch):
     """The reference's own run stands beside others only, and nothing stands where there is no reference."""
-    from datetime import date
-
-    from stepaudit.harness.contract import CONTRACTS
-    from stepaudit.harness.judging import cells
-
     seen = []
     draw_up = cells.draw_up
     monkeypatch.setattr(cells, "draw_up", lambda *given: (seen.append(given[2]), draw_up(*given))[1])
@@ -66,12 +111,12 @@ def test_a_cell_is_not_compared_with_itself(monkeypatch):
     seen.clear()
     reference = cells.Reference(cell_id="own", figures=figures, run="the reference's run")
     for cell, beside in ((own, reference), (own, None)):
-        cells.judge_cell(cell, CONTRACTS["token-mean"], (), today=date(2026, 3, 1), reference=beside)
+        cells.judge_cell(cell, CONTRACTS["token-mean"], (), today=TODAY, reference=beside)
     assert seen == [None, None]
     monkeypatch.setattr(
         cells, "draw_up", lambda *given: (seen.append(given[2]), draw_up(given[0], given[1]))[1]
     )
-    cells.judge_cell(other, CONTRACTS["token-mean"], (), today=date(2026, 3, 1), reference=reference)
+    cells.judge_cell(other, CONTRACTS["token-mean"], (), today=TODAY, reference=reference)
     assert seen[-1] == "the reference's run"
 
 

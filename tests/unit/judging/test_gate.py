@@ -1,4 +1,4 @@
-"""The gate: exit codes, the sentence, clusters, and lines that reproduce."""
+"""The gate: exit codes, what cannot be judged, and lines that reproduce."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from stepaudit.harness.judging.cells import reproduce_line
 from stepaudit.harness.judging.verdict import CellOutcome, Verdict, VerdictOutcome
-from stepaudit.harness.ledger import Claims
 from stepaudit.scenarios import (
     FirstLabel,
     LengthProfile,
@@ -74,54 +73,6 @@ def test_what_could_not_be_judged_is_said():
     assert "claim" in cell.rules_unsupported
     assert "claim" not in cell.rules_checked
     assert set(cell.rules_checked) | set(cell.rules_unsupported) >= {"target", "window", "weight", "plan"}
-
-
-class TestClusters:
-    """Deviations of one rule by one subject are one."""
-
-    def test_the_smallest_cell_stands_for_all(self):
-        """Fewest micro-batches; failing and judged are counted over cells."""
-        cells = [broken(max_steps=limit, cell_id=str(limit)) for limit in (7, 3, 5)]
-        verdict = judged(*cells, record(4, cell_id="fine"))
-        (cluster,) = [item for item in verdict.clusters if item.rule == "target"]
-        assert (cluster.smallest, cluster.failing, cluster.judged) == ("3", 3, 4)
-        assert (cluster.expected, cluster.got) == ("3 optimizer steps", "6 optimizer steps")
-        assert cluster.first_divergence.update == 4
-        assert "max_steps=3" in cluster.reproduce
-        assert cluster.cell_ids == ["7", "3", "5"]
-
-    def test_subjects_are_apart_and_several_findings_of_a_cell_are_one(self):
-        """`plan` finds two wrong totals in one cell: one failing cell."""
-        wrong = Claims(planned_steps={"state": 9, "bar": 8})
-        verdict = judged(
-            record(4, cell_id="a", claims=wrong), record(4, cell_id="b", subject="other", claims=wrong)
-        )
-        plans = [item for item in verdict.clusters if item.rule == "plan"]
-        assert [(item.subject, item.failing, item.judged) for item in plans] == [
-            ("loop", 1, 1),
-            ("other", 1, 1),
-        ]
-        assert len(verdict.cells[0].deviations) == 2
-
-    def test_new_comes_before_known(self, tmp_path):
-        """What a person must look at first is first, whatever the rule order."""
-        wrong = Claims(global_step=1)
-        verdict = judged(broken(claims=wrong), known=[entry(tmp_path)])
-        assert [item.rule for item in verdict.clusters][:2] == ["claim", "target"]
-
-    def test_the_reference_stands_beside(self):
-        """Books show the reference's figures of the same scenario, and of no other."""
-        reference = [record(4, subject="hf", cell_id="r")]
-        same, other = judged(WRONG, broken(rows=5, cell_id="o"), reference=reference).cells
-        assert same.account.reference.optimizer_steps == 4
-        assert other.account.reference is None
-
-    def test_scenarios_that_differ_in_the_seventh_digit_are_two(self):
-        """A label is for people; records are paired by the whole scenario."""
-        near = {"max_steps": None, "epochs": 1.0000001}
-        reference = [record(4, subject="hf", cell_id="r", **near)]
-        cell = judged(record(4, max_steps=None, epochs=1.0), reference=reference).cells[0]
-        assert cell.account.reference is None
 
 
 scenarios = st.fixed_dictionaries(

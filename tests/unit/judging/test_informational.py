@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hand_written
 import pytest
 from hand_written import TODAY, broken, entry, failed, record
-from stepaudit.harness.judging.run import RunFacts, judge_run
 from stepaudit.harness.judging.verdict import Standing
 from stepaudit.scenarios.gate import Gate
 
@@ -14,11 +14,9 @@ FINE = record(4, subject="ours")
 
 
 def judged(*records, known=(), flaky=(), **terms):
-    facts = RunFacts(
-        command="x", suite="hand", started="2026-03-01T00:00:00Z", seconds=1.0, flaky=frozenset(flaky)
-    )
+    """The verdict on these records where `loop` is informational."""
     gate = Gate(path=Path("pyproject.toml"), informational=("loop",), **terms)
-    return judge_run(records, list(known), facts, reference=(), today=TODAY, gate=gate)
+    return hand_written.judged(*records, known=known, flaky=frozenset(flaky), gate=gate)
 
 
 def test_its_deviations_are_there_and_fail_nothing():

@@ -8,6 +8,7 @@ import pytest
 from hand_written import broken, failed, judged, record
 from stepaudit.harness.judging.museum import exhibit_terms, exhibits_shown, museum_sentence, places_of
 from stepaudit.harness.judging.verdict import CellOutcome
+from stepaudit.harness.ledger import Claims
 from stepaudit.scenarios.museum import parse_museum
 
 EXHIBIT = """
@@ -86,6 +87,54 @@ def test_a_fixed_release_that_breaks_the_rule_fails_the_gate(wrong):
     assert "breaks the rule too" in found.trouble
     assert verdict.counts.new == 1
     assert verdict.exit_code == 1
+
+
+def test_an_exhibit_whose_bad_release_did_not_run_still_judges_the_fixed_one():
+    """By its rule, and knowing nothing about it."""
+    exhibit = museum_of("1 optimizer step").exhibits[0]
+    terms = exhibit_terms([exhibit], {("fixed", exhibit.scenario.label): "f"})
+    assert set(terms) == {"f"}
+    assert (terms["f"].rules, terms["f"].known) == (frozenset({"target"}), ())
+
+
+def test_a_cell_of_two_exhibits_is_judged_by_both(wrong):
+    """Each shows what its own rule finds, and both known deviations are known."""
+    exhibit = museum_of(wrong).exhibits[0]
+    claim = replace(exhibit, id="two", rule="claim", got="global_step 5")
+    bad = replace(broken(claims=Claims(global_step=5)), subject="bad", cell_id="b")
+    fixed = replace(record(4, claims=Claims(global_step=4)), subject="fixed", cell_id="f")
+    exhibits = [replace(item, scenario=bad.scenario) for item in (exhibit, claim)]
+    places = places_of([bad, fixed])
+    verdict = judged(bad, fixed, terms=exhibit_terms(exhibits, places))
+    target, claimed = exhibits_shown(exhibits, verdict.cells, places)
+    assert verdict.cells[1].rules_checked == ["target", "claim"]
+    assert (target.confirmed, target.bad.got) == (True, wrong)
+    assert claimed.bad.got == next(item.got for item in verdict.cells[0].deviations if item.rule == "claim")
+    assert claimed.bad.got != wrong
+
+
+def test_the_sentence_tells_of_the_first_exhibit_that_is_not_confirmed(wrong):
+    """Not of those that are."""
+    good, _ = shown(broken(), record(4), wrong)
+    bad, _ = shown(broken(), None, wrong)
+    assert museum_sentence([good, bad]) == "1 of 2 exhibits confirmed; `one`: fixed did not run."
+    assert museum_sentence([good, good]).startswith("2 of 2 exhibits confirmed: ")
+
+
+@pytest.mark.parametrize(
+    ("subject", "release"),
+    [
+        ("hf", "hf"),
+        ("unsloth-zoo@2024.9", "unsloth-zoo 2024.9"),
+        ("hf[transformers==4.45.0]", "transformers 4.45.0"),
+        ("hf[transformers==4.45.0,torch==2.4]", "transformers 4.45.0, torch 2.4"),
+    ],
+)
+def test_a_release_is_the_package_that_makes_the_difference(wrong, subject, release):
+    """Its pins, or its name and version."""
+    exhibit = replace(museum_of(wrong).exhibits[0], bad=subject)
+    (found,) = exhibits_shown([exhibit], [], {})
+    assert (found.bad.subject, found.bad.release, found.bad.cell_id) == (subject, release, None)
 
 
 def test_what_did_not_run_is_not_confirmed(wrong):
