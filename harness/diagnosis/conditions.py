@@ -62,11 +62,15 @@ class Condition:
         text: for people, e.g. `rows % (B·A) ≠ 0`.
         cost: simplicity.
         holds: works it out over quantities.
+        field: the one field of scenarios that it is about; empty for a relation.
+        alike: of `separating_conditions`: texts about other fields that say the same about these very scenarios.
     """
 
     text: str
     cost: float
     holds: Callable[[Quantities], Mask]
+    field: str = ""
+    alike: tuple[str, ...] = ()
 
 
 def branch_conditions(quantities: Quantities) -> list[Condition]:
@@ -89,7 +93,8 @@ def branch_conditions(quantities: Quantities) -> list[Condition]:
 def separating_conditions(quantities: Quantities) -> tuple[list[Condition], NDArray[np.bool_]]:
     """Return the conditions for interactions, simplest first, with their truth values `[conditions, n]`.
 
-    Conditions that say the same about these scenarios are one, and keep the simplest words.
+    Conditions that say the same about these scenarios are one, and keep the simplest words; one about each other field
+    is kept beside it, as `alike`.
     """
     everything = [
         *_asked(),
@@ -99,17 +104,26 @@ def separating_conditions(quantities: Quantities) -> tuple[list[Condition], NDAr
     ]
     everything += [_negated(item) for item in (*_asked(), *_relations())]
     has_ranks = bool((quantities.columns["R"] > 1).any())
-    seen: set[bytes] = set()
-    kept: list[Condition] = []
+    same: dict[bytes, list[Condition]] = {}
     masks: list[Mask] = []
     for condition in sorted(everything, key=lambda item: item.cost):
         mask = condition.holds(quantities)
         packed = np.packbits(mask).tobytes()
-        if mask.any() and not mask.all() and packed not in seen:
-            seen.add(packed)
-            kept.append(condition if has_ranks else _without_ranks(condition))
-            masks.append(mask)
+        if mask.any() and not mask.all():
+            if packed not in same:
+                masks.append(mask)
+            same.setdefault(packed, []).append(condition if has_ranks else _without_ranks(condition))
+    kept = [replace(group[0], alike=_of_other_fields(group)) for group in same.values()]
     return kept, np.array(masks, dtype=np.bool_).reshape(len(kept), len(quantities))
+
+
+def _of_other_fields(group: list[Condition]) -> tuple[str, ...]:
+    """Return the simplest text about each field that the first condition is not about."""
+    texts: dict[str, str] = {}
+    for condition in group:
+        if condition.field and condition.field != group[0].field:
+            texts.setdefault(condition.field, condition.text)
+    return tuple(texts.values())
 
 
 def _without_ranks(condition: Condition) -> Condition:
@@ -149,7 +163,8 @@ def _words(quantities: Quantities, *, negations: bool) -> Iterator[Condition]:
 
 
 def _word(name: str, value: str, *, same: bool, text: str) -> Condition:
-    return Condition(text=text, cost=1.0 if same else 1.05, holds=lambda q: (q.fields[name] == value) == same)
+    cost = 1.0 if same else 1.05
+    return Condition(text=text, cost=cost, holds=lambda q: (q.fields[name] == value) == same, field=name)
 
 
 def _thresholds(quantities: Quantities) -> Iterator[Condition]:
@@ -174,12 +189,16 @@ def _thresholds(quantities: Quantities) -> Iterator[Condition]:
 
 def _threshold(name: str, cut: float, *, above: bool, cost: float) -> Condition:
     if above:
-        return Condition(text=f"{name} > {cut:g}", cost=cost, holds=lambda q: q.numbers(name) > cut)
-    return Condition(text=f"{name} <= {cut:g}", cost=cost, holds=lambda q: q.numbers(name) <= cut)
+        return Condition(
+            text=f"{name} > {cut:g}", cost=cost, holds=lambda q: q.numbers(name) > cut, field=name
+        )
+    return Condition(text=f"{name} <= {cut:g}", cost=cost, holds=lambda q: q.numbers(name) <= cut, field=name)
 
 
 def _equal(name: str, value: float) -> Condition:
-    return Condition(text=f"{name} = {value:g}", cost=1.3, holds=lambda q: q.fields[name] == value)
+    return Condition(
+        text=f"{name} = {value:g}", cost=1.3, holds=lambda q: q.fields[name] == value, field=name
+    )
 
 
 def _relations() -> Iterator[Condition]:

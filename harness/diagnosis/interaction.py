@@ -22,6 +22,9 @@ _ENUMERATED = 60
 """conditions of which all triples are tried"""
 _BEAM = 60
 _MOST_CLAUSES = 4
+_FEW = 3
+"""failing cells below which fields agree by chance: then those that would do as well are named too"""
+_MOST_RIVALS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,15 +57,22 @@ class Interaction:
         clauses: at least one of them holds in a failing cell.
         failing_elsewhere, elsewhere: cells that fail, of those that no clause covers.
         exact: whether all cells of every clause fail and none elsewhere does.
+        rivals: conditions on other fields that separate these few cells as well.
     """
 
     clauses: tuple[Clause, ...]
     failing_elsewhere: int
     elsewhere: int
     exact: bool
+    rivals: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "; or ".join(map(str, self.clauses)) + f"; elsewhere {self.failing_elsewhere}/{self.elsewhere}"
+        told = "; or ".join(map(str, self.clauses)) + f"; elsewhere {self.failing_elsewhere}/{self.elsewhere}"
+        if not self.rivals:
+            return told
+        shown = list(self.rivals[:_MOST_RIVALS])
+        shown += ["…"] if len(self.rivals) > _MOST_RIVALS else []
+        return f"{told}; too few cells to tell it from {', '.join(shown)}"
 
 
 def interaction_of(quantities: Quantities, failing: NDArray[np.bool_]) -> Interaction | None:
@@ -151,11 +161,14 @@ class _Search:
                 )
             )
         elsewhere = everything & ~covered
+        alone = clauses[0][0].condition if len(clauses) == 1 and len(clauses[0]) == 1 else None
+        few = self._failing.bit_count() < _FEW
         return Interaction(
             clauses=tuple(shown),
             failing_elsewhere=(elsewhere & self._failing).bit_count(),
             elsewhere=elsewhere.bit_count(),
             exact=not elsewhere & self._failing and not covered & self._passing,
+            rivals=alone.alike if alone is not None and few else (),
         )
 
     def _useful(self, atoms: Sequence[_Atom], passing: int) -> list[_Atom]:

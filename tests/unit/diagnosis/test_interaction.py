@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from simulated import CONTRACT, drawn
 from stepaudit.harness.diagnosis import interaction_of, quantities_of
 from stepaudit.harness.diagnosis.conditions import separating_conditions
+from stepaudit.scenarios import Scenario
 
 SCENARIOS = drawn(600, seed=11)
 QUANTITIES = quantities_of(SCENARIOS, CONTRACT)
@@ -76,6 +77,22 @@ def test_what_nothing_separates_is_reported_with_its_counts():
     assert not found.exact
     inside = sum(clause.inside for clause in found.clauses)
     assert inside + found.elsewhere >= len(failing)
+
+
+@pytest.mark.parametrize(("times", "rivals"), [(1, ("eval_steps > 0", "max_grad_norm <= 0.1")), (3, ())])
+def test_fields_that_a_single_cell_does_not_tell_apart_are_all_named(times, rivals):
+    """Of three fields that differ together none is the cause yet; that three cells agree is no chance."""
+    odd = Scenario(rows=9, drop_last=True, max_grad_norm=0.1, eval_steps=2)
+    scenarios = [
+        *[Scenario(rows=9, seed=seed) for seed in range(7)],
+        *[odd.with_(seed=9 + k) for k in range(times)],
+    ]
+    found = interaction_of(quantities_of(scenarios, CONTRACT), np.array([False] * 7 + [True] * times))
+    assert found.clauses[0].conditions == ("drop_last",)
+    assert found.rivals == rivals
+    assert str(found).endswith("too few cells to tell it from eval_steps > 0, max_grad_norm <= 0.1") == bool(
+        rivals
+    )
 
 
 def test_all_and_nothing():
