@@ -95,7 +95,11 @@ def _lines(scenario: Scenario, contract: Contract) -> tuple[Line, ...]:
     if scenario.ranks > 1:
         due = padding_due(scenario, terms, contract)
         lines.append(
-            ("rows read again", due, f"an epoch, to fill its last round: {padding_formula(scenario, terms)}")
+            (
+                "rows read again",
+                due,
+                f"an epoch, to fill its last round: {padding_formula(scenario, terms, contract)}",
+            )
         )
     if expected.learning_rates:
         rates = expected.learning_rates

@@ -7,6 +7,8 @@ elsewhere was scaled micro-batch by micro-batch, or holds something else.
 from __future__ import annotations
 
 import math
+import operator
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -46,30 +48,28 @@ def cause_of(
         expected: weight of a label token of each row, by the contract; not empty.
         got: the same as it was before clipping; a row that is not in it weighs nothing.
     """
-    tokens: dict[int, int] = {}
+    tokens: Counter[int] = Counter()
     for item in update.window:
-        for row, count in zip(item.rows, item.label_tokens, strict=True):
-            tokens[row] = tokens.get(row, 0) + count
-    want = [tokens.get(row, 0) * expected[row] for row in expected]
-    have = [tokens.get(row, 0) * got.get(row, 0.0) for row in expected]
+        for row, count in item.row_tokens:
+            tokens[row] += count
+    weights = {row: got.get(row, 0.0) for row in expected}
+    want = [tokens[row] * weight for row, weight in expected.items()]
+    have = [tokens[row] * weight for row, weight in weights.items()]
     long, short = math.hypot(*have), math.hypot(*want)
-    if not (math.isfinite(long) and long > 0 and short > 0):
+    if not (math.isfinite(long) and long > 0):
         return ""
-    dot = sum(one * two for one, two in zip(have, want, strict=True))
+    dot = sum(map(operator.mul, have, want))
     cosine, ratio = dot / (long * short), dot / short**2
     seen = f"gradient = {ratio:.6g} × the expected one (cosine {cosine:.6f})"
-    if all(_close(got.get(row, 0.0), ratio * weight) for row, weight in expected.items()):
+    if _all_close(weights, expected, ratio):
         causes = [text for factor, text in _factors(scenario, update, previous) if _close(ratio, factor)]
         return f"{seen}: {' or '.join(causes)}" if causes else seen
     for reduction, text in _REDUCTIONS.items():
         other = replace(contract, reduction=dict.fromkeys(contract.reduction, reduction))
-        weights = window_weights(other, scenario, update)
-        if all(_close(got.get(row, 0.0), weights[row]) for row in expected):
+        promised = window_weights(other, scenario, update)
+        if _all_close(weights, promised):
             return f"{seen}: {text}"
-        summed = {row: weight * len(update.window) for row, weight in weights.items()}
-        if reduction is Reduction.MEAN_OF_MEANS and all(
-            _close(got.get(row, 0.0), summed[row]) for row in expected
-        ):
+        if reduction is Reduction.MEAN_OF_MEANS and _all_close(weights, promised, len(update.window)):
             return f"{seen}: micro-batch means are summed, the division by the accumulation is missing"
     return seen
 
@@ -95,10 +95,14 @@ def _factors(scenario: Scenario, update: Update, previous: Update | None) -> lis
     if previous is not None and previous.label_tokens and previous.label_tokens != N:
         factors.append((N / previous.label_tokens, "divided by the label tokens of the window before"))
     rows = len(update.rows)
-    if rows and rows != N:
+    if rows != N:
         factors.append((N / rows, "divided by the rows of the window, not by its label tokens"))
     return factors
 
 
+def _all_close(got: Mapping[int, float], want: Mapping[int, float], factor: float = 1.0) -> bool:
+    return all(_close(weight, factor * want[row]) for row, weight in got.items())
+
+
 def _close(got: float, want: float) -> bool:
-    return abs(got - want) <= _RELATIVE * abs(want)
+    return math.isclose(got, want, rel_tol=_RELATIVE)

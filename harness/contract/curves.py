@@ -99,10 +99,6 @@ def _weight(update: Update, item: MicroBatch, factor: float) -> float | None:
     """Return the weight that all label tokens of a micro-batch have by the books, None where they differ."""
     if update.weights is None or not factor:
         return None
-    found = [
-        update.weights.get(row, 0.0) / factor
-        for row, tokens in zip(item.rows, item.label_tokens, strict=True)
-        if tokens
-    ]
-    alike = max(found) - min(found) <= SAME_WEIGHT * max(found)
+    found = [update.weights.get(row, 0.0) / factor for row, tokens in item.row_tokens if tokens]
+    alike = math.isclose(min(found), max(found), rel_tol=SAME_WEIGHT)
     return sum(found) / len(found) if alike else None

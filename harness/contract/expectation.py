@@ -113,8 +113,6 @@ def _window_ends(terms: Terms, contract: Contract) -> tuple[int, ...]:
             epoch * M + min((window + 1) * A, M)
             for epoch, window in (divmod(update, terms.U) for update in range(T))
         )
-    steps_at_epoch_end = M <= A  # a whole epoch fits into a window: then its end closes one
-    ends = (
-        done for done in range(1, terms.E * M + 1) if done % A == 0 or (steps_at_epoch_end and done % M == 0)
-    )
+    short = min(M, A)  # a whole epoch that fits into a window closes one at its end
+    ends = (done for done in range(1, terms.E * M + 1) if done % A == 0 or done % short == 0)
     return tuple(end for end, _ in zip(ends, range(T), strict=False))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...scenarios import Scenario
 from ..ledger import MicroBatch
+from .books import CellBooks
 from .contracts import Contract
 from .expectation import Terms
-
-if TYPE_CHECKING:
-    from .books import CellBooks
 
 __all__ = ["padding_due", "padding_formula", "padding_reads", "padding_rows"]
 
@@ -24,11 +21,15 @@ def padding_due(scenario: Scenario, terms: Terms, contract: Contract) -> int:
     return (terms.M * terms.B * terms.R - terms.rows) * contract.rows_per_sequence
 
 
-def padding_formula(scenario: Scenario, terms: Terms) -> str:
-    """Return the places that padding may fill, e.g. `M·B·R - rows = 3·2·2 - 9 = 3`."""
+def padding_formula(scenario: Scenario, terms: Terms, contract: Contract) -> str:
+    """Return the places that padding may fill, e.g. `M·B·R - rows = 3·2·2 - 9 = 3`; in pieces of packed sequences."""
     if scenario.drop_last:
         return "none with drop_last"
-    return f"M·B·R - rows = {terms.M}·{terms.B}·{terms.R} - {terms.rows} = {terms.M * terms.B * terms.R - terms.rows}"
+    symbols, numbers = "M·B·R - rows", f"{terms.M}·{terms.B}·{terms.R} - {terms.rows}"
+    if contract.rows_per_sequence > 1:
+        packed = contract.rows_per_sequence
+        symbols, numbers = f"{packed}·(M·B·R - sequences)", f"{packed}·({numbers})"
+    return f"{symbols} = {numbers} = {padding_due(scenario, terms, contract)}"
 
 
 def padding_reads(books: CellBooks, rounds: Sequence[MicroBatch]) -> Counter[int]:
@@ -38,8 +39,8 @@ def padding_reads(books: CellBooks, rounds: Sequence[MicroBatch]) -> Counter[int
         books: of the cell.
         rounds: the epoch's rounds, in order.
     """
-    M, due = books.expected.terms.M, padding_due(books.scenario, books.expected.terms, books.contract)
-    if not due or len(rounds) != M:
+    terms = books.expected.terms
+    if len(rounds) != terms.M:
         return Counter()
     before = {row for item in rounds[:-1] for row in item.rows}
     again: Counter[int] = Counter()
@@ -47,7 +48,7 @@ def padding_reads(books: CellBooks, rounds: Sequence[MicroBatch]) -> Counter[int
         if row in before:
             again[row] += 1
         before.add(row)
-    return again if again.total() <= due else Counter()
+    return again if again.total() <= padding_due(books.scenario, terms, books.contract) else Counter()
 
 
 def padding_rows(books: CellBooks) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ def window_weights(contract: Contract, scenario: Scenario, update: Update) -> di
     weights: dict[int, float] = {}
     for rank, share in (place for micro_batch in update.window for place in enumerate(micro_batch.shares)):
         weight = token_weight(contract, scenario, update, share, rank=rank)
-        for row, tokens in zip(share.rows, share.label_tokens, strict=True):
+        for row, tokens in share.row_tokens:
             if tokens:
                 weights[row] = weights.get(row, 0.0) + weight
     return weights

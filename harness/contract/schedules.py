@@ -21,7 +21,7 @@ _INVERSE_SQRT_TIMESCALE = 10_000
 
 
 def _warmup(position: int, warmup: int) -> float:
-    return float(position) / float(max(1, warmup))
+    return float(position) / float(warmup)
 
 
 def _progress(position: int, warmup: int, total: int) -> float:
@@ -37,10 +37,8 @@ def _cosine(position: int, warmup: int, total: int) -> float:
 
 
 def _cosine_with_restarts(position: int, warmup: int, total: int) -> float:
-    progress = _progress(position, warmup, total)
-    if progress >= 1.0:
-        return 0.0
-    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * (1.0 * progress % 1.0))))
+    progress = min(1.0, _progress(position, warmup, total))
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 def _constant(position: int, warmup: int, total: int) -> float:
@@ -75,7 +73,7 @@ def learning_rate(scenario: Scenario, position: int, total: int) -> float:
     base, warmup = scenario.learning_rate, scenario.warmup_steps
     schedule = scenario.lr_schedule
     if schedule is LrSchedule.CONSTANT:
-        return base * 1.0
+        return base
     if position < warmup:
         return base * _warmup(position, warmup)
     if schedule is LrSchedule.POLYNOMIAL:
@@ -87,4 +85,4 @@ def _polynomial(position: int, warmup: int, total: int, base: float) -> float:
     if position >= total:  # at T by the formula too, but for its division by zero where warmup = T
         return _POLYNOMIAL_END / base
     remaining = 1 - (position - warmup) / (total - warmup)
-    return float((base - _POLYNOMIAL_END) * remaining**1.0 + _POLYNOMIAL_END) / base
+    return ((base - _POLYNOMIAL_END) * remaining + _POLYNOMIAL_END) / base

@@ -134,16 +134,8 @@ class Projection:
             for row in ids:
                 with autocast_of(self._autocast, parameters[0].device):
                     loss = row_losses(self._twin, self._row_of(row)).sum()
-                parts = torch.autograd.grad(loss, parameters, allow_unused=True)
-                gradients.append(
-                    self._flat(
-                        [
-                            torch.zeros_like(at) if part is None else part
-                            for at, part in zip(parameters, parts, strict=True)
-                        ]
-                    )
-                )
-        return torch.stack(gradients) if gradients else self._flat(parameters).new_zeros(0, 1)
+                gradients.append(self._flat(torch.autograd.grad(loss, parameters, materialize_grads=True)))
+        return torch.stack(gradients) if gradients else self._flat(parameters)[None, :][:0]
 
     def _flat(self, parts: Sequence[Tensor]) -> Tensor:
         flat = torch.cat([part.detach().double().flatten() for part in parts])
@@ -158,16 +150,17 @@ class _Sketch:
 
     def __init__(self, dims: int) -> None:
         self._dims = dims
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self._drawn: dict[int, tuple[Tensor, Tensor]] = {}
+        """places and signs, by the length of what was sketched last"""
 
     def __call__(self, flat: Tensor) -> Tensor:
-        if self._drawn is None or len(self._drawn[0]) != len(flat):
+        if len(flat) not in self._drawn:
             generator = torch.Generator().manual_seed(0)
             places = torch.randint(self._dims, (len(flat),), generator=generator)
-            signs = torch.randint(2, (len(flat),), generator=generator) * 2.0 - 1.0
-            self._drawn = (places.to(flat.device), signs.to(flat.device, torch.float64))
-        places, signs = self._drawn
-        return flat.new_zeros(self._dims).index_add_(0, places, flat * signs)
+            are_added = torch.randint(2, (len(flat),), generator=generator).bool()
+            self._drawn = {len(flat): (places.to(flat.device), are_added.to(flat.device))}
+        places, are_added = self._drawn[len(flat)]
+        return flat.new_zeros(self._dims).index_add_(0, places, torch.where(are_added, flat, -flat))
 
 
 def _solve(rows_RP: Tensor, g_P: Tensor) -> Tensor | None:

@@ -94,7 +94,7 @@ def _train(
     autocast: torch.dtype | None,
 ) -> Curves:
     """The trusted loop."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = list(model.parameters())  # those without a gradient stay as they are
     optimizer = _optimizer(scenario, parameters)
     total, limit = terms_of(scenario, contract).T, scenario.max_grad_norm
     losses, norms, rates = [], [], []

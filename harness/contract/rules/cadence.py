@@ -40,7 +40,11 @@ def judge_log(books: CellBooks) -> Findings:
             continue
         since = books.observed.done[last : entry.global_step]
         last = entry.global_step
-        for found in (_loss(books, entry, since), _rate(books, entry), _norm(books, entry, since[-1])):
+        for found in (
+            _loss(books, entry, since),
+            _rate(books, entry, since[-1]),
+            _norm(books, entry, since[-1]),
+        ):
             if found is not None:
                 return [found]
     return []
@@ -135,11 +139,13 @@ def _loss(books: CellBooks, entry: LogEntry, since: Sequence[Update]) -> Finding
         fed_by.append([_scaled_loss(update) for update in own])
     for fed in fed_by:
         known = [value for value in fed if value is not None]
-        if not known or len(known) < len(fed):
+        if len(known) < len(fed):
             continue
-        by_tokens = books.contract.logged_loss is LoggedLoss.TOKEN_MEAN_SINCE_LAST_LOG
-        shares = [update.label_tokens if by_tokens else 1 for update in since]
-        allowed.append(sum(map(operator.mul, known, shares)) / (sum(shares) or 1))
+        tokens = [update.label_tokens for update in since]
+        by_tokens = books.contract.logged_loss is LoggedLoss.TOKEN_MEAN_SINCE_LAST_LOG and any(tokens)
+        allowed.append(
+            sum(map(operator.mul, known, tokens)) / sum(tokens) if by_tokens else sum(known) / len(known)
+        )
         if books.contract.logged_loss is LoggedLoss.MEAN_OR_LAST:
             allowed.append(known[-1])
     if entry.loss is None or not allowed:
@@ -176,16 +182,12 @@ def _weighted_loss(books: CellBooks, update: Update) -> float | None:
     times = Counter(update.rows)
     for item in (share for micro_batch in update.window for share in micro_batch.shares):
         own = sum(item.label_tokens)
-        of_rows = {
-            weights.get(row, 0.0) / times[row]
-            for row, tokens in zip(item.rows, item.label_tokens, strict=True)
-            if tokens
-        }
-        if item.loss is None or not own or not max(of_rows) - min(of_rows) <= FLOAT32 * max(of_rows):
+        of_rows = {weights.get(row, 0.0) / times[row] for row, tokens in item.row_tokens if tokens}
+        if item.loss is None or not own or not math.isclose(min(of_rows), max(of_rows), rel_tol=FLOAT32):
             return None  # rows of one micro-batch that weigh differently: its loss alone does not say the sum
         honours = books.scenario.loss_protocol in (LossProtocol.HONOURED, LossProtocol.OVERRIDDEN)
         token_losses = item.loss * (item.divisor if honours and item.divisor else own)
-        total += token_losses * max(of_rows)
+        total += token_losses * sum(of_rows) / len(of_rows)
     return total
 
 
@@ -198,11 +200,11 @@ def _scaled_loss(update: Update) -> float | None:
     return sum(known) if parts and len(known) == len(parts) else None
 
 
-def _rate(books: CellBooks, entry: LogEntry) -> Finding | None:
-    done, k = books.observed.done, entry.global_step or 0
+def _rate(books: CellBooks, entry: LogEntry, update: Update) -> Finding | None:
+    done, k = books.observed.done, update.index
     if entry.learning_rate is None:
         return None
-    used = done[k - 1].learning_rates[0]
+    used = update.learning_rates[0]
     promised = used
     if not books.contract.logs_used_rate:
         if k >= len(done):
@@ -214,7 +216,7 @@ def _rate(books: CellBooks, entry: LogEntry) -> Finding | None:
         expected=f"logged lr {promised:.8g} at {k}",
         got=f"logged lr {entry.learning_rate:.8g}",
         formula=f"logged lr = lr of optimizer step {k if books.contract.logs_used_rate else k + 1}",
-        event=done[k - 1].event,
+        event=update.event,
         update=k,
         text=f"optimizer step {k} used lr {used:.8g}, its log entry says {entry.learning_rate:.8g}",
     )
@@ -227,11 +229,11 @@ def _norm(books: CellBooks, entry: LogEntry, update: Update) -> Finding | None:
     )
     if entry.grad_norm is None or before is None:
         return None
-    allowed = [before]
+    right = _near(entry.grad_norm, before)
     if update.clip is None and limit and entry.grad_norm > limit:
         # A loop that clips by its own code: the norm that was logged must be the one that gives what was seen.
-        allowed.append(before / clip_factor(limit, entry.grad_norm))
-    if any(_near(entry.grad_norm, norm) for norm in allowed):
+        right = right or _near(before, entry.grad_norm * clip_factor(limit, entry.grad_norm))
+    if right:
         return None
     return Finding(
         expected=f"logged grad norm {before:.6g} at {update.index}",

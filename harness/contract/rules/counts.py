@@ -16,21 +16,21 @@ def judge_target(books: CellBooks) -> Findings:
     got, want = observed.optimizer_steps, max(expected.optimizer_steps - lost, 0)
     if got == want and not observed.stopped:
         return []
-    if got == want:
-        event, update, text = None, None, f"after optimizer step {got} it goes on without a further one"
-    elif got > want:
+    if got > want:
         extra = observed.done[want]
         event, update, text = (
             extra.event,
             extra.index,
             f"optimizer step {extra.index} ran after the last one, {want}",
         )
-    else:
+    elif got < want:
         event, update, text = (
             None,
             got + 1,
             f"the ledger ends after optimizer step {got}: step {got + 1} never came",
         )
+    else:
+        event, update, text = None, None, f"after optimizer step {got} it goes on without a further one"
     if observed.stopped:
         text += f"; the audit stopped the run after {observed.micro_batches} micro-batches"
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 from ...ledger import ParameterDistance
 from ..books import CellBooks, Finding, Findings, NotJudged
@@ -59,7 +60,7 @@ def judge_curve(books: CellBooks) -> Findings:
     if not partings and (found := _beside_reference(books)) is not None:
         partings.append(found)
     # The first update at which anything parts: a wrong rate shows in the loss of the next one.
-    return [min(partings, key=lambda finding: finding.update or 0)] if partings else []
+    return [min(partings, key=operator.attrgetter("update"))] if partings else []
 
 
 def judge_params(books: CellBooks) -> Findings:
@@ -77,11 +78,11 @@ def judge_params(books: CellBooks) -> Findings:
         return NotJudged(
             reason="the trainer has rebuilt the model: its parameters have other names or shapes"
         )
-    wrong = [item for item in replay.parameters if not item.subject <= _allowed(item, replay.parameters)]
+    bounds = [(item, _allowed(item, replay.parameters)) for item in replay.parameters]
+    wrong = [(item, allowed) for item, allowed in bounds if not item.subject <= allowed]
     if not wrong:
         return []
-    worst = max(wrong, key=lambda item: item.subject / _allowed(item, replay.parameters))
-    allowed = _allowed(worst, replay.parameters)
+    worst, allowed = max(wrong, key=lambda pair: pair[0].subject / pair[1] if pair[1] else math.inf)
     return [
         Finding(
             expected=f"{worst.name} within {allowed:.3g} of the float64 replay",
@@ -116,16 +117,13 @@ def _parting(
     slack: float,
     other: str,
 ) -> Finding | None:
-    missing = [
-        at
-        for at, (one, two) in enumerate(zip(got, want, strict=True), start=1)
-        if one is None and two is not None
-    ]
+    values = list(enumerate(zip(got, want, width, strict=True), start=1))
+    missing = [at for at, (one, two, _) in values if one is None and two is not None]
     if missing:
         return _finding(
             books, missing[0], f"a {name} at every update, as {other} has", f"none at update {missing[0]}", ""
         )
-    for at, (one, two, half) in enumerate(zip(got, want, width, strict=True), start=1):
+    for at, (one, two, half) in values:
         if one is None or two is None:
             continue
         allowed = multiple * (math.nan if half is None else half) + slack
@@ -149,8 +147,7 @@ def _beside_reference(books: CellBooks) -> Finding | None:
     if books.contract.reduction[books.scenario.loss_protocol] is not reference.reduction:
         return None
     rows = tuple(tuple(item.rows for item in update.window) for update in books.observed.done)
-    same = books.observed.optimizer_steps == len(reference.rows) == replay.updates and rows == reference.rows
-    if not same:
+    if rows != reference.rows or len(rows) != replay.updates:
         return None
     own = books.curves
     for name, got, want, width in (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...ledger import MicroBatch, Update
 from ..books import CellBooks, Finding, Findings, NotJudged, RankBooks
 from ..padding import padding_due, padding_formula, padding_reads
-from .weights import RELATIVE
+from .weights import close
 
 __all__ = ["judge_ranks"]
 
@@ -34,14 +34,16 @@ def _updates(books: CellBooks) -> Finding | None:
     for other in others:
         got = other.account.optimizer_steps
         if got != due:
+            parting = min(got, due) + 1
+            alone = first.account.done[got:]
+            made, lacking = (0, other.rank) if alone else (other.rank, 0)
             return Finding(
                 expected=f"{due} optimizer steps on every rank",
                 got=f"{got} on rank {other.rank}",
                 formula=f"optimizer steps of rank {other.rank} = those of rank 0 = {due}",
-                event=first.account.done[got].event if got < due else None,
-                update=min(got, due) + 1,
-                text=f"optimizer step {min(got, due) + 1} is made on rank {0 if got < due else other.rank} and not on "
-                f"rank {other.rank if got < due else 0}",
+                event=alone[0].event if alone else None,
+                update=parting,
+                text=f"optimizer step {parting} is made on rank {made} and not on rank {lacking}",
                 value=got,
                 due=due,
             )
@@ -92,7 +94,7 @@ def _partition(books: CellBooks) -> Finding | None:
                 + (f", but for {due} reads of padding" if due else ""),
                 got=f"{rows} on several ranks in epoch {epoch + 1}: row {row} on ranks {_listed(ranks)}",
                 formula=f"reads of a row over all ranks = 1 an epoch; padding in the last round = "
-                f"{padding_formula(books.scenario, books.expected.terms) if due else 0}",
+                f"{padding_formula(books.scenario, books.expected.terms, books.contract) if due else 0}",
                 event=next(
                     (item.event for item in _of_rank(books.ranks[0], epoch) if row in item.rows), None
                 ),
@@ -111,7 +113,7 @@ def _gradients(books: CellBooks) -> Finding | None:
             continue
         for row in dict.fromkeys((*due, *got)):
             here, there = due.get(row, 0.0), got.get(row, 0.0)
-            if not abs(here - there) <= RELATIVE * max(abs(here), abs(there)):
+            if not close(there, here):
                 return Finding(
                     expected=f"the same gradient on every rank in optimizer step {update.index}",
                     got=f"row {row} weighs {here:.6g} on rank 0 and {there:.6g} on rank {other.rank}",
@@ -173,12 +175,11 @@ def _parameters(books: CellBooks) -> Finding | None:
 
 
 def _pairs(books: CellBooks) -> Iterator[tuple[Update, Update, RankBooks]]:
-    """Yield update k of rank 0 with update k of every other rank."""
+    """Yield update k of rank 0 with update k of every other rank; there are as many (`_updates`)."""
     first, *others = books.ranks
     for at, update in enumerate(first.account.done):
         for other in others:
-            if at < other.account.optimizer_steps:
-                yield update, other.account.done[at], other
+            yield update, other.account.done[at], other
 
 
 def _of_rank(rank: RankBooks, epoch: int) -> Iterator[MicroBatch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ledger import Update, UpdateDigest
 from ..books import CellBooks, Finding, Findings, NotJudged
+from .weights import close
 
 __all__ = ["judge_resume"]
 
@@ -38,12 +39,13 @@ def judge_resume(books: CellBooks) -> Findings:
                 )
             ]
     if len(done) != len(whole):
+        extra = done[len(whole) :]
         return [
             Finding(
                 expected=f"{len(whole)} optimizer steps in both parts together",
                 got=f"{len(done)} optimizer steps",
                 formula=where,
-                event=done[len(whole)].event if len(done) > len(whole) else None,
+                event=extra[0].event if extra else None,
                 update=min(len(done), len(whole)) + 1,
                 text="the resumed run ends elsewhere than the uninterrupted one",
                 value=len(done),
@@ -87,7 +89,7 @@ def _difference(got: Update, want: UpdateDigest) -> tuple[str, str, str] | None:
             (f"weight of row {row}", 0.0, weight) for row, weight in mine.items() if row not in want.weights
         ]
     for what, due, found in pairs:
-        if not abs(found - due) <= NORM * abs(due):
+        if not close(found, due, NORM):
             return what, f"{due:.9g}", f"{found:.9g}"
     return None
 

@@ -125,7 +125,7 @@ def claimed_epoch_holds(claim: float, truth: float) -> bool:
     """Whether a claimed epoch is true: a float to rounding, an integer as the number of a pass, from 0 or from 1."""
     if isinstance(claim, int):
         return math.ceil(truth) - 1 <= claim <= math.ceil(truth)
-    return abs(claim - truth) <= FRACTION
+    return math.isclose(claim, truth, rel_tol=0.0, abs_tol=FRACTION)
 
 
 def _unread_schedule(books: CellBooks) -> str | None:

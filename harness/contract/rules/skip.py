@@ -15,13 +15,13 @@ def judge_skip(books: CellBooks) -> Findings:
         return NotJudged(reason="no attempt to update was suppressed")
     first = next(update for update in observed.updates if update.suppressed)
     done, attempts = observed.optimizer_steps, observed.optimizer_steps + skipped
-    formula = f"optimizer steps = attempts - suppressed = {attempts} - {skipped} = {done}"
+    counted = f"attempts - suppressed = {attempts} - {skipped} = {done}"
     if claimed.global_step is not None and claimed.global_step != done:
         return [
             Finding(
                 expected=f"global_step = {done}",
                 got=f"global_step = {claimed.global_step}",
-                formula=formula,
+                formula=f"optimizer steps = {counted}",
                 event=first.event,
                 update=first.index,
                 text=f"attempt {observed.updates.index(first) + 1} was suppressed, and it is counted",
@@ -52,7 +52,7 @@ def judge_skip(books: CellBooks) -> Findings:
             Finding(
                 expected=f"{done} scheduler steps",
                 got=f"{observed.scheduler_steps} scheduler steps",
-                formula=formula.replace("optimizer steps", "scheduler steps", 1),
+                formula=f"scheduler steps = {counted}",
                 event=observed.updates[-1].event,
                 update=None,
                 text="the schedule advanced on a suppressed attempt",

@@ -15,6 +15,7 @@ from ..reduction import clip_factor, rank_tokens, window_weights
 __all__ = [
     "PROJECTED",
     "clip_factor",
+    "close",
     "judge_clip",
     "judge_leak",
     "judge_weight",
@@ -28,8 +29,6 @@ RELATIVE = 1e-9
 in 10^6, is 1e-6."""
 
 _NO_WEIGHTS = NotJudged(reason="the ledger has no weight books (they need the tracer model or a projection)")
-_CLIP_EPSILON = 1e-6
-"""torch.nn.utils.clip_grad_norm_ divides by (norm + 1e-6)"""
 
 PROJECTED = {Precision.FP32: 1e-5, Precision.BF16: 2e-2, Precision.FP16: 5e-3}
 """How far a weight by projection may be off, as a share of itself. The gradient that is weighed is rounded (2^-24, 2^-9
@@ -55,24 +54,25 @@ def judge_weight(books: CellBooks) -> Findings:
     for update in books.observed.done:
         if update.weights is None and update.residual is None:
             continue  # not one of the updates that were sampled
-        if math.isnan(update.residual or 0.0):
+        residual = update.residual or 0.0
+        if math.isnan(residual):
             return [_residual_finding(books, update)]
         if unlabelled := _unlabelled_finding(books, update):
             return [unlabelled]
         expected = _expected_weights(books, update)
         factor = _clip_factor(books, update, expected)
-        if factor == 0.0 or not expected:
+        if factor == 0.0:
             continue
         weights = update.weights or {}
-        noise = NOISE * (update.residual or 0.0) if books.scenario.precision is Precision.FP32 else 0.0
+        noise = NOISE * residual if books.scenario.precision is Precision.FP32 else 0.0
         wrong = [
             row
             for row, weight in expected.items()
-            if not _close(weights.get(row, 0.0) / factor, weight, max(tolerance, noise))
+            if not close(weights.get(row, 0.0) / factor, weight, max(tolerance, noise))
         ]
         if wrong:
             return [_weight_finding(books, update, expected, wrong[0], weights.get(wrong[0], 0.0) / factor)]
-        if (update.residual or 0.0) > RESIDUAL[books.scenario.precision]:
+        if residual > RESIDUAL[books.scenario.precision]:
             return [_residual_finding(books, update)]
     return []
 
@@ -83,19 +83,20 @@ def judge_leak(books: CellBooks) -> Findings:
         return _NO_WEIGHTS
     by_projection = books.scenario.model is not ModelKind.TRACER
     for update in books.observed.done:
+        if not update.weights:
+            continue
         own = set(update.rows)
-        heaviest = max(map(abs, (update.weights or {}).values()), default=0.0)
+        heaviest = max(map(abs, update.weights.values()))
         least = tolerance_of(books) * heaviest if by_projection else 0.0
         foreign = {
-            row: weight
-            for row, weight in (update.weights or {}).items()
-            if row not in own and abs(weight) > least
+            row: weight for row, weight in update.weights.items() if row not in own and abs(weight) > least
         }
         if foreign:
             row, weight = next(iter(foreign.items()))
             return [
                 Finding(
-                    expected=f"only the {len(own)} rows of the window in optimizer step {update.index}",
+                    expected=f"only the {len(own)} row{'' if len(own) == 1 else 's'} of the window in optimizer step "
+                    f"{update.index}",
                     got=f"{len(foreign)} more row{'s' if len(foreign) > 1 else ''}, row {row} with weight {weight:.6g}",
                     formula="weight of a row outside the window = 0",
                     event=update.event,
@@ -124,7 +125,7 @@ def judge_clip(books: CellBooks) -> Findings:
             "none seen",
         ):  # a second clip of the whole window changes next to nothing
             after *= clip_factor(limit, after) if limit else 1.0
-        if _close(norm, after, 1e-6) or (limit and not clip and norm <= limit * (1 + 1e-6)):
+        if close(norm, after, 1e-6) or (limit and not clip and norm <= limit * (1 + 1e-6)):
             continue  # norms are summed in the gradients' dtype, float32 at the least: hence 1e-6
         return [
             Finding(
@@ -191,7 +192,7 @@ def _unlabelled_finding(books: CellBooks, update: Update) -> Finding | None:
     if books.scenario.model is not ModelKind.TRACER or books.contract.rows_per_sequence > 1:
         return None
     for micro_batch in update.window:
-        for row, tokens in zip(micro_batch.rows, micro_batch.label_tokens, strict=True):
+        for row, tokens in micro_batch.row_tokens:
             if not tokens and row < books.scenario.rows:
                 due = label_tokens_of_row(row, books.scenario.lengths)
                 return Finding(
@@ -238,14 +239,10 @@ def _clip_factor(books: CellBooks, update: Update, expected: dict[int, float]) -
         return 1.0
     if books.scenario.model is not ModelKind.TRACER:
         return _replayed_clip_factor(books, update)
-    tokens = {
-        row: count
-        for micro_batch in update.window
-        for row, count in zip(micro_batch.rows, micro_batch.label_tokens, strict=True)
-    }
+    tokens = {row: count for micro_batch in update.window for row, count in micro_batch.row_tokens}
     norm = math.sqrt(sum((weight * tokens[row]) ** 2 for row, weight in expected.items()))
     # Own code may leave out torch's 1e-6, hence 1e-5; within it the ratio is the loop's, so that weights stay exact.
-    is_clipped = norm > limit and _close(update.grad_norm, norm * clip_factor(limit, norm), 1e-5)
+    is_clipped = norm > limit and close(update.grad_norm, norm * clip_factor(limit, norm), 1e-5)
     return update.grad_norm / norm if is_clipped else 1.0
 
 
@@ -256,7 +253,7 @@ def _replayed_clip_factor(books: CellBooks, update: Update) -> float:
         return 1.0
     before = replay.own.grad_norms[update.index - 1] or 0.0
     return (
-        norm / before if before > limit and _close(norm, limit, PROJECTED[books.scenario.precision]) else 1.0
+        norm / before if before > limit and close(norm, limit, PROJECTED[books.scenario.precision]) else 1.0
     )
 
 
@@ -277,10 +274,9 @@ def _weight_finding(
         Reduction.MEAN_OF_MEANS: f"1 / (n·W{symbol}) = 1 / ({own}·{size}{number})",
         Reduction.MEAN_OVER_ACCUM: f"1 / (n·A{symbol}) = 1 / ({own}·{accum}{number})",
     }[reduction] + (f", read {len(places)} times" if len(places) > 1 else "")
-    ratio = f"{got / want:.6g} times what it should be" if want else ""
     return Finding(
         expected=f"{want:.6g} a label token",
-        got=f"{got:.6g}, {ratio}",
+        got=f"{got:.6g}, {got / want:.6g} times what it should be",
         formula=formula,
         event=update.event,
         update=update.index,
@@ -288,6 +284,7 @@ def _weight_finding(
         + (_over_ranks(books, update, row, got) or _cause(books, update, expected)),
         value=round(got / want, 9),
         due=1.0,
+        within=0.0 if books.scenario.model is ModelKind.TRACER else tolerance_of(books),
     )
 
 
@@ -309,14 +306,14 @@ def _over_ranks(books: CellBooks, update: Update, row: int, got: float) -> str:
         return ""
     factor = _clip_factor(books, update, expected)
     weights = {row: (update.weights or {}).get(row, 0.0) / factor for row in expected}
-    if all(_close(weights[row], want * ranks) for row, want in expected.items()):
+    if all(close(weights[row], want * ranks) for row, want in expected.items()):
         return f": summed over {ranks} ranks, not averaged"
-    if all(_close(weights[row], want / ranks) for row, want in expected.items()):
+    if all(close(weights[row], want / ranks) for row, want in expected.items()):
         return f": averaged over {ranks} ranks once too often"
-    for rank in range(ranks):
+    readers = {rank for item in update.window for rank, share in enumerate(item.shares) if row in share.rows}
+    for rank in sorted(readers):
         own = rank_tokens(update, rank)
-        rows = {row for item in update.window for share in item.shares[rank : rank + 1] for row in share.rows}
-        if own and row in rows and _close(got, 1.0 / (own * ranks)):
+        if own and close(got, 1.0 / (own * ranks)):
             return f": 1 / ({own} label tokens of rank {rank} · {ranks} ranks), each rank divides by its own tokens"
     return ""
 
@@ -325,5 +322,6 @@ def _as_divisor(weight: float) -> str:
     return f"1 / {1 / weight:.6g}" if weight else "nothing"
 
 
-def _close(got: float, want: float, relative: float = RELATIVE) -> bool:
+def close(got: float, want: float, relative: float = RELATIVE) -> bool:
+    """Whether a value is the due one to a share of that; nothing is close to an infinity or a NaN."""
     return math.isfinite(got) and math.isfinite(want) and abs(got - want) <= relative * abs(want)

@@ -85,16 +85,18 @@ def judge_coverage(books: CellBooks) -> Findings:
         counts = Counter(row for item in micro_batches for row in item.rows) - padding_reads(
             books, micro_batches
         )
-        row, times = max(counts.items(), key=lambda item: item[1], default=(0, 0))
-        if times > 1:
-            again = [item for item in micro_batches if row in item.rows][1:] or micro_batches
-            return [_row_finding(books, epoch, f"row {row} {times} times", again[0], f"row {row} again")]
+        repeated = {row: times for row, times in counts.items() if times > 1}
+        if repeated:
+            row = max(repeated, key=repeated.__getitem__)
+            reads = [item for item in micro_batches for read in item.rows if read == row]
+            got = f"row {row} {repeated[row]} times"
+            return [_row_finding(books, epoch, got, reads[1], f"row {row} again")]
         complete = epoch < last or (whole_run and epoch == terms.E - 1)
         due = _rows_due(books)
-        wrong = len(counts) > due or (complete and len(counts) < due)
-        if wrong and books.contract.windows is Windows.PER_EPOCH:
+        too_many, too_few = len(counts) > due, complete and len(counts) < due
+        if (too_many or too_few) and books.contract.windows is Windows.PER_EPOCH:
             missing = next((row for row in range(scenario.rows) if row not in counts), None)
-            what = f"{len(counts)} rows" + (f", row {missing} missing," if len(counts) < due else "")
+            what = f"{len(counts)} rows" + (f", row {missing} missing," if too_few else "")
             return [_row_finding(books, epoch, what, micro_batches[-1], "the last micro-batch of the epoch")]
     return []
 
@@ -118,7 +120,7 @@ def _parting(books: CellBooks) -> _Parting | None:
                 position=position,
                 update=update,
                 expected=size,
-                is_remainder=size < accum and len(update.window) > size,
+                is_remainder=size < min(accum, len(update.window)),
             )
     if len(observed) < len(expected):
         size = expected[len(observed)]

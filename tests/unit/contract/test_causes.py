@@ -128,3 +128,65 @@ def test_the_cosine_is_that_of_the_gradients():
     events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *micro_batch(1, [1], [2])]
     cell = books([*events, *update({0: 1 / 6})], rows=2, grad_accum=2, epochs=1.0)
     assert "gradient = 0.8 × the expected one (cosine 0.894427)" in finding("weight", cell).text
+
+
+def text_of_window(weights: dict[int, float], *tokens: int, accum: int | None = None) -> str:
+    """What is said of a window of one row a micro-batch, with so many label tokens and these weights."""
+    events: list = [EpochBegan(epoch=0)]
+    for number, count in enumerate(tokens):
+        events += micro_batch(number, [number], [count])
+    shape = {"rows": len(tokens), "grad_accum": accum or len(tokens), "epochs": 1.0}
+    return finding("weight", books([*events, *update(weights)], **shape)).text
+
+
+@pytest.mark.parametrize("tokens", [(1,), (2,), (4, 2), (3, 1, 2)])
+@pytest.mark.parametrize("accum", [None, 4])
+def test_a_gradient_that_is_off_by_rounding_has_no_cause(tokens, accum):
+    """Half a part in a million: nothing was divided by 1, nor taken for 1."""
+    N = sum(tokens)
+    weights = dict.fromkeys(range(len(tokens)), (1 + 0.5e-6) / N)
+    assert text_of_window(weights, *tokens, accum=accum).endswith("(cosine 1.000000)")
+
+
+def test_two_tokens_that_are_summed():
+    """A window of two: twice as much, and the accumulation has no part in it."""
+    text = text_of_window({0: 1.0}, 2)
+    assert text.endswith(
+        ": token losses are summed, no division at all or divided by the rows of the window, not by its label tokens"
+    )
+
+
+def test_a_whole_window_has_one_cause_for_its_accumulation():
+    """W = A: the division by the window's micro-batches is that by the accumulation."""
+    assert text_of_window({0: 2 / 6, 1: 2 / 6}, 4, 2).endswith(": division by the accumulation missing")
+
+
+@pytest.mark.parametrize(
+    ("weights", "tokens", "accum"),
+    [
+        ({0: 3 / 12, 1: 2 / 12, 2: 4 / 12}, (4, 4, 4), None),  # the ratio is 3, and one row has it
+        ({0: 1 / 8, 1: 0.3}, (4, 2), None),  # one row weighs what a mean of means gives it
+        ({0: 1 / 4, 1: 0.3}, (4, 2), None),  # one row weighs what a sum of means gives it
+        ({0: 1.0}, (2000, 1), None),  # one row is missing, however little of the gradient it is
+    ],
+)
+def test_what_one_row_says_is_no_cause(weights, tokens, accum):
+    """All rows must say it."""
+    text = text_of_window(weights, *tokens, accum=accum)
+    assert re.search(r"the expected one \(cosine [\d.]+\)$", text)
+
+
+def test_a_sum_of_means_in_a_short_window():
+    """1 / n for every token of two micro-batches where three are a window: nothing was divided by either."""
+    assert text_of_window({0: 1 / 4, 1: 1 / 2}, 4, 2, accum=3).endswith(
+        ": micro-batch means are summed, the division by the accumulation is missing"
+    )
+
+
+def test_a_row_in_two_micro_batches_has_the_tokens_of_both():
+    """Row 0 with 4 and 2 tokens, row 1 with 4: at 2 / 10 and nothing."""
+    events = [EpochBegan(epoch=0), *micro_batch(0, [0], [4]), *micro_batch(1, [0, 1], [2, 4])]
+    cell = books([*events, *update({0: 2 / 10})], rows=2, per_device_batch_size=2, grad_accum=2, epochs=1.0)
+    want, have = (6 * 2, 4 * 1), (6 * 2, 0)
+    cosine = (want[0] * have[0]) / ((want[0] ** 2 + want[1] ** 2) ** 0.5 * have[0])
+    assert f"(cosine {cosine:.6f})" in finding("weight", cell).text

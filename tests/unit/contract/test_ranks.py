@@ -5,90 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from stepaudit.harness.contract import CONTRACTS, RULES, NotJudged, draw_up, expect
-from stepaudit.harness.ledger import (
-    Backward,
-    CellRecord,
-    Claims,
-    Forward,
-    GradsZeroed,
-    OptimizerStep,
-    Outcome,
-    RankLedger,
-    SchedulerStep,
-    record_from_json,
-    record_to_json,
-)
+from stepaudit.harness.contract import CONTRACTS, NotJudged, draw_up, expect
+from stepaudit.harness.ledger import record_from_json, record_to_json
 from stepaudit.scenarios import Scenario
-from stepaudit.scenarios.lengths import LengthProfile
-
-SCENARIO = Scenario(rows=5, ranks=2, lengths=LengthProfile.EQUAL, lr_schedule="constant", max_grad_norm=0.0)
-"""two rounds of two rows a rank; three of the eight places are padding"""
-TOKENS = 4
-DEALT = {0: ((0, 1), (4, 0)), 1: ((2, 3), (1, 2))}
-"""rows of every micro-batch of each rank: rows 0, 1 and 2 fill the last round"""
-
-
-def ledger(windows, weights, rate=0.01):
-    """The events of one rank that makes an update of every micro-batch."""
-    events = []
-    for number, rows in enumerate(windows):
-        events += [
-            Forward(
-                micro_batch=number,
-                rows=rows,
-                epoch=0,
-                label_tokens=(TOKENS,) * len(rows),
-                input_tokens=5 * len(rows),
-                divisor=None,
-                loss=-1.0,
-            ),
-            Backward(micro_batch=number, scale=1.0),
-            OptimizerStep(learning_rates=(rate,), grad_norm=0.5, weights=weights[number], suppressed=False),
-            SchedulerStep(learning_rates=(rate,)),
-            GradsZeroed(),
-        ]
-    return tuple(events)
-
-
-def books_of(dealt):
-    """The token mean of every round, as both ranks must see it."""
-    weights = []
-    for rounds in zip(*dealt.values(), strict=True):
-        rows = [row for part in rounds for row in part]
-        weights.append({row: rows.count(row) / (TOKENS * len(rows)) for row in rows})
-    return weights
-
-
-def record(dealt=None, scenario=SCENARIO, **of_rank_one):
-    """A correct run, but for what rank 1 does in another way."""
-    dealt = DEALT if dealt is None else dealt
-    shared = books_of(dealt)
-    other = {"windows": dealt[1], "weights": shared, "claims": 2, "distance": 0.0, "rate": 0.01} | of_rank_one
-    return CellRecord(
-        cell_id="c",
-        scenario=scenario,
-        subject="s",
-        contract="token-mean",
-        versions={},
-        device="cpu",
-        outcome=Outcome.COMPLETED,
-        events=ledger(dealt[0], shared),
-        claims=Claims(global_step=2),
-        others=(
-            RankLedger(
-                rank=1,
-                events=ledger(other["windows"], other["weights"], other["rate"]),
-                claims=Claims(global_step=other["claims"]),
-                parameter_distance=other["distance"],
-            ),
-        ),
-    )
-
-
-def findings(kept, rule="ranks"):
-    """What the rule says of the record."""
-    return RULES[rule].judge(draw_up(kept, CONTRACTS["token-mean"]))
+from written_ranks import DEALT, SCENARIO, SHARED, findings, ledger, record
 
 
 def test_the_union_is_one_run():
@@ -136,9 +56,6 @@ def test_drop_last_leaves_no_room_for_padding():
     assert findings(record({0: ((0, 1), (4, 5)), 1: ((2, 3), (6, 7))}, scenario)) == []
     (finding,) = findings(record({0: ((0, 1), (4, 5)), 1: ((2, 3), (6, 0))}, scenario))
     assert "row 0 on ranks 0, 1" in finding.got
-
-
-SHARED = books_of(DEALT)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Helpers of this folder are importable here; a Trainer's cells are quick once the imports are frozen."""
+"""Helpers of this folder and of the contract are importable here; a Trainer runs quickly once imports are frozen."""
 
 import gc
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-HERE = str(Path(__file__).parent)
-if HERE not in sys.path:
-    sys.path.append(HERE)
+for folder in (Path(__file__).parent, Path(__file__).parents[1] / "contract"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @pytest.fixture(scope="session", autouse=True)
