@@ -259,9 +259,13 @@ def _spread(numbers: list[int], most: int) -> list[int]:
 def _shown(
     sample: Sample, expression: Expression, contract: Contract, *, right: int, rivals: Sequence[Candidate]
 ) -> InferredFormula:
-    """Fill in the numbers of the deviating cell with the largest figures: there a formula shows best."""
+    """Fill in the numbers of the deviating cell with the largest figures: there a formula shows best.
+
+    Of several the label decides, not the order in which cells came, which is chance where workers share them.
+    """
     deviating = np.flatnonzero(sample.observed != sample.expected)
-    at = int(max(deviating, key=lambda number: sample.expected[number]))
+    labels = [cell.books.scenario.label for cell in sample.cells]
+    at = int(max(deviating, key=lambda number: (sample.expected[number], labels[number])))
     books = sample.cells[at].books
     quantities = quantities_of([books.scenario], contract).with_done(sample.done[at : at + 1])
     values = {name: str(column[0]) for name, column in quantities.columns.items() if not name.isdecimal()}
