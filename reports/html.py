@@ -128,6 +128,11 @@ def page_text(
         "first": opened[0] if opened else None,
         "since": since_text(extras.history.get((opened[0].rule, opened[0].subject), ())) if opened else "",
         "capabilities": list(extras.capabilities),
+        "not_asked": [
+            name
+            for name in dict.fromkeys(cell.subject for cell in verdict.cells)
+            if name not in extras.capabilities
+        ],
         "asked": list(zip(*extras.capabilities.values(), strict=True)),
         "past_of": lambda rule, subject: extras.history.get((rule, subject), ()),
         "changes": None

@@ -87,4 +87,5 @@ def test_what_subjects_can_be_asked_for(founding):
     assert "it reads no &lt;b&gt;drop_last&lt;/b&gt;" in table
     assert '<code>hf-zero</code> <a href="https://x.org/1"' in table
     assert table.count(" audited<") == 2
+    assert "Not in the table: unsloth-zoo@2024.10.0," in text.partition(table)[2]
     assert 'id="capabilities"' not in page_text(founding)
