@@ -16,7 +16,7 @@ from ..scenarios.gate import Gate
 from .audited import Audited
 from .cli.baseline_files import Baseline
 from .cli.conclude import verdict_of
-from .cli.github import as_text, tell_github
+from .cli.github import tell_github
 from .cli.manifest import Manifest, write_manifest
 from .judging.verdict import Verdict
 from .running.packed import PackedRecord
@@ -62,14 +62,11 @@ class Concluded:
     manifest: Manifest
     tests: Mapping[str, Place]
 
-    def print_lines(self, write: Callable[[str], object]) -> None:
-        """Print what the failures do not say: what several cells tell together, the gate, entries about to expire."""
-        with as_text(write):
-            for line in self.lines():
-                write(line)
-
     def lines(self) -> list[str]:
-        """Return the lines that the end of the session says; a test has said all that there is about a lone cell."""
+        """Return what the failures do not say: what several cells tell together, the gate, entries about to expire.
+
+        A test has said all that there is about a lone cell.
+        """
         from ..reports.overview import open_clusters
         from ..reports.terminal import deviations_text
 

@@ -192,9 +192,14 @@ class _Listener:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show what the audited cells say together, what the gate misses, and what is about to expire."""
-        if self._concluded is not None and self._concluded.lines():
-            terminalreporter.section("stepaudit", red=bool(self._concluded.verdict.exit_code))
-            self._concluded.print_lines(terminalreporter.write_line)
+        if self._concluded is None or not (lines := self._concluded.lines()):
+            return
+        from .cli.github import as_text
+
+        terminalreporter.section("stepaudit", red=bool(self._concluded.verdict.exit_code))
+        with as_text(terminalreporter.write_line):
+            for line in lines:
+                terminalreporter.write_line(line)
 
     def _conclude(self, session: pytest.Session) -> None:
         asked = any(map(self._config.getoption, ("--stepaudit-report", "--stepaudit-gate")))

@@ -34,6 +34,7 @@ __all__ = ["clusters_text", "deviations_text", "print_summary"]
 
 _MOST_CLUSTERS = 8
 _MOST_GROUPS = 5
+_PLAIN_WIDTH = 110
 
 
 def print_summary(
@@ -89,22 +90,28 @@ def print_summary(
         page.line(("Report: ", "bold"), (printable(str(out_dir / "report.html")), ""), wrap=False)
 
 
-def clusters_text(clusters: Sequence[Cluster], *, width: int = 110) -> str:
+def clusters_text(clusters: Sequence[Cluster]) -> str:
     """Return clusters as the summary shows them, as plain text: what a failing test says."""
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    with console.capture() as captured:
-        for number, cluster in enumerate(clusters, 1):
-            _cluster(Page(console), number, cluster)
-    return captured.get().strip("\n")
+    page = _plain_page()
+    for number, cluster in enumerate(clusters, 1):
+        _cluster(page, number, cluster)
+    return page.console.end_capture().strip("\n")
 
 
-def deviations_text(verdict: Verdict, *, width: int = 110) -> str:
+def deviations_text(verdict: Verdict) -> str:
     """Return the open clusters of a run as the summary shows them, as plain text: what ends a pytest session."""
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    with console.capture() as captured:
-        rest = "--stepaudit-report and its report.html"
-        _deviations(Page(console), open_clusters(verdict), most=_MOST_CLUSTERS, rest=rest)
-    return captured.get().strip("\n")
+    page = _plain_page()
+    _deviations(
+        page, open_clusters(verdict), most=_MOST_CLUSTERS, rest="--stepaudit-report and its report.html"
+    )
+    return page.console.end_capture().strip("\n")
+
+
+def _plain_page() -> Page:
+    """Return a page that captures what is written on it, without colours."""
+    console = Console(file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None)
+    console.begin_capture()
+    return Page(console)
 
 
 def _counts(page: Page, verdict: Verdict) -> None:

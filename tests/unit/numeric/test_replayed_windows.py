@@ -54,14 +54,19 @@ def scenario(**changes) -> Scenario:
 
 def replayed(windows, trained=None, autocast=None, loss_scale=None, **changes):
     """The replay of these windows beside a trained model."""
+    return replay_of(account(windows, loss_scale=loss_scale), trained=trained, autocast=autocast, **changes)
+
+
+def replay_of(seen, model=Bigrams, trained=None, autocast=None, **changes):
+    """The replay of what was seen, by models of a class."""
     return replay_run(
-        account(windows, loss_scale=loss_scale),
+        seen,
         scenario(**changes),
         CONTRACTS["token-mean"],
-        build=lambda: Bigrams(torch.float32),
-        build_exact=Bigrams,
+        build=lambda: model(torch.float32),
+        build_exact=model,
         batch_of=batch_of,
-        trained=trained or Bigrams(torch.float32),
+        trained=trained or model(torch.float32),
         autocast=autocast,
     )
 
@@ -177,16 +182,7 @@ class Evaluated(Bigrams):
 def test_a_model_of_one_parameter_is_trained_whatever_its_mode():
     """It is put into training mode."""
     losses, _, _ = by_hand()
-    found = replay_run(
-        account(WINDOWS),
-        scenario(),
-        CONTRACTS["token-mean"],
-        build=lambda: Evaluated(torch.float32),
-        build_exact=Evaluated,
-        batch_of=batch_of,
-        trained=Evaluated(torch.float32),
-        autocast=None,
-    )
+    found = replay_of(account(WINDOWS), Evaluated)
     assert found.exact.losses == pytest.approx(losses, rel=1e-12)
 
 
@@ -206,15 +202,6 @@ def test_rows_without_labels_move_nothing():
             for update in still.updates
         ),
     )
-    found = replay_run(
-        still,
-        scenario(max_steps=1, max_grad_norm=1.0),
-        CONTRACTS["token-mean"],
-        build=lambda: Bigrams(torch.float32),
-        build_exact=Bigrams,
-        batch_of=batch_of,
-        trained=Bigrams(torch.float32),
-        autocast=None,
-    )
+    found = replay_of(still, max_steps=1, max_grad_norm=1.0)
     assert (found.exact.losses, found.exact.grad_norms) == ((0.0,), (0.0,))
     assert all(item.moved == 0.0 for item in found.parameters)
